@@ -1,0 +1,61 @@
+"""The few exceptions with a meaning.
+
+Each message is one that a user can act on: it names the place and the remedy. `cli.py` alone turns
+them into exit statuses; anything else that escapes is a bug.
+"""
+
+
+class DtagentError(Exception):
+    """What could not be done, in words for the user. Exit status 1."""
+
+
+class ConfigError(DtagentError):
+    """The configuration or the command line is wrong; trying again will not help. Exit status 2."""
+
+
+class TreeError(DtagentError):
+    """The devicetree could not be read as a whole, so nothing is known about it."""
+
+
+class NoTreeError(TreeError):
+    """There is no devicetree where one was looked for."""
+
+
+class LockedError(DtagentError):
+    """Another dtagent on this host writes the Node's labels."""
+
+
+class NodeError(DtagentError):
+    """The Node could not be read or patched."""
+
+
+class CredentialsError(NodeError):
+    """No kubeconfig that can be used, or one that names the wrong Node."""
+
+
+class UnreachableError(NodeError):
+    """No usable answer: network, TLS, time-out, 429, 5xx, or a body that is not the API's."""
+
+
+class UnauthorizedError(NodeError):
+    """401: the server does not know this credential (any more)."""
+
+
+class ForbiddenError(NodeError):
+    """403: the credential may not do this; NodeRestriction's own words are in the message."""
+
+
+class NodeMissingError(NodeError):
+    """404: there is no Node of that name."""
+
+
+class NodeReplacedError(NodeError):
+    """409 or 422 on `metadata.uid`: the Node went away, or came back as another object."""
+
+
+class RejectedError(NodeError):
+    """The server understood the request and will not have it (400, 409, 422 for other causes)."""
+
+
+class FeaturesError(DtagentError):
+    """Node Feature Discovery's features file could not be written."""

@@ -1,0 +1,106 @@
+"""The grammars: Kubernetes label keys and values, label prefixes, node selectors.
+
+Pure. Sources: Kubernetes' `validation.IsQualifiedName` and `IsValidLabelValue`, RFC 1123 for the
+prefix, the NodeRestriction admission plugin for the domains a node may not label itself with, and
+the Devicetree Specification 2.2.1 for node names.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+NAME_MAX = 63
+PREFIX_MAX = 253
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+_DNS_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*\Z")
+_RESERVED = ("kubernetes.io", "k8s.io")
+_NODE_NAME = re.compile(r"[A-Za-z0-9,._+@#-]+\Z")
+_HASH = 8
+
+
+def label_key_problem(key: str) -> str | None:
+    """Say why `key` is no label that a node may set on itself, or None when it is one."""
+    domain, slash, name = key.rpartition("/")
+    if slash and (problem := _domain_problem(domain)):
+        return problem
+    if not _NAME.match(name) or len(name) > NAME_MAX:
+        return (
+            f"{name!r} is no label name: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
+            "with a letter or digit at both ends"
+        )
+    return None
+
+
+def label_value_is_valid(value: str) -> bool:
+    return value == "" or (len(value) <= NAME_MAX and _NAME.match(value) is not None)
+
+
+def prefix_problem(prefix: str) -> str | None:
+    """Say why `prefix` cannot stand before a label's name, or None when it can."""
+    if not prefix.endswith("/") or prefix == "/":
+        return "a label prefix is a domain followed by '/', such as \"example.org/\""
+    return _domain_problem(prefix[:-1])
+
+
+def _domain_problem(domain: str) -> str | None:
+    if len(domain) > PREFIX_MAX or not _SUBDOMAIN.match(domain):
+        return f"{domain!r} is no domain: lower-case letters, digits, '-' and '.'"
+    for reserved in _RESERVED:
+        if domain == reserved or domain.endswith("." + reserved):
+            return f"{reserved} and its subdomains are Kubernetes' own; use a domain of yours"
+    return None
+
+
+def fit(text: str, unique: bytes) -> str:
+    """Turn any text into a label name or value of at most 63 characters, or "" if nothing is left.
+
+    Characters outside the grammar become '-', the ends are trimmed to alphanumerics. What is too
+    long is cut and ends in a hash of `unique`, so that two long texts never become one label.
+    """
+    name = re.sub(r"\A[^A-Za-z0-9]+|[^A-Za-z0-9]+\Z", "", re.sub(r"[^A-Za-z0-9._-]", "-", text))
+    if len(name) <= NAME_MAX:
+        return name
+    head = name[: NAME_MAX - _HASH - 1].rstrip("._-")
+    return f"{head}-{hashlib.sha256(unique).hexdigest()[:_HASH]}"
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Which nodes of a tree are meant: by path, by compatible or by name."""
+
+    kind: Literal["path", "compatible", "name"]
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Selector:
+        """Read `/PATH`, `compatible:GLOB` or NAME; ValueError says what else was found."""
+        if text.startswith("/"):
+            parts = text.split("/")[1:]
+            if text != "/" and not all(_NODE_NAME.match(part.replace("*", "x")) for part in parts):
+                raise ValueError(f"{text!r} is no path of a node, such as '/soc/i2c@*'")
+            return cls("path", text)
+        kind, colon, glob = text.partition(":")
+        if colon:
+            if kind != "compatible" or not glob:
+                raise ValueError(f"{text!r} is no selector; 'compatible:GLOB' has the colon")
+            return cls("compatible", glob)
+        if not _NODE_NAME.match(text):
+            raise ValueError(
+                f"{text!r} is no node name; write a NAME, a /PATH or 'compatible:GLOB'"
+            )
+        return cls("name", text)
+
+    def pattern(self) -> re.Pattern[str]:
+        """The whole of what it matches: a path, a compatible string or a node's name."""
+        if self.kind == "compatible":
+            return re.compile(fnmatch.translate(self.text))
+        if self.kind == "path":
+            return re.compile(re.escape(self.text).replace(r"\*", "[^/]*") + r"\Z")
+        # `gpu` is gpu, gpu@57000000 and gpu0@57000000, as the Go labeller's -n has it; the kernel
+        # adds #1 to the second of two siblings of one name (drivers/of/kobj.c, safe_name).
+        return re.compile(re.escape(self.text) + r"(?:\d*@[^/]*)?(?:#\d+)?\Z")
