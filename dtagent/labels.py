@@ -1,0 +1,115 @@
+"""Nodes and settings into the labels that the Kubernetes Node should carry.
+
+Pure: it touches nothing but the nodes it is given. The keys are k8s-dt-node-labeller's where those
+were right, `<prefix><vendor>-<model>` with the number of nodes as value; the rest of the rules, and
+a note wherever one of them had to change, merge or drop something, are this file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dtagent import names
+from dtagent.devicetree import Node, select
+from dtagent.names import Selector
+from dtagent.settings import Rule, Settings
+
+MAX_LABELS = 256
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Label keys to values, and a note for each that had to be changed, merged or dropped."""
+
+    labels: Mapping[str, str]
+    notes: Sequence[str] = ()
+
+
+def decide(nodes: Iterable[Node], settings: Settings) -> Labels:
+    """Decide the labels in one walk over `nodes`, reading no more than the selectors need."""
+    counted = settings.devicetree.nodes
+    selectors = [Selector.parse(text) for text in (*counted, *(r.node for r in settings.rules))]
+    selected = [
+        [node for node in group if settings.devicetree.include_disabled or node.available()]
+        for group in select(nodes, selectors)
+    ]
+    notes: list[str] = []
+    # A node that two selectors choose is still one node.
+    unique = {node.path: node for group in selected[: len(counted)] for node in group}
+    labels = _counts(unique.values(), settings, notes)
+    for rule, group in zip(settings.rules, selected[len(counted) :], strict=True):
+        value = _rule_value(rule, group, notes)
+        if value is not None:
+            if rule.label in labels:
+                notes.append(f"{rule.label}: its rule's value stands, not a compatible's count")
+            labels[rule.label] = value
+    if dropped := sorted(labels)[MAX_LABELS:]:
+        notes.append(f"dropped, more than {MAX_LABELS} labels: {', '.join(dropped)}")
+    kept = {key: labels[key] for key in sorted(labels)[:MAX_LABELS]}
+    return Labels(kept, tuple(dict.fromkeys(notes)))
+
+
+def _counts(nodes: Iterable[Node], settings: Settings, notes: list[str]) -> dict[str, str]:
+    found: Counter[str] = Counter()
+    spellings: dict[str, set[str]] = {}
+    for node in nodes:
+        keys = set()
+        for compatible in node.strings("compatible"):
+            if key := _key(compatible, settings, notes):
+                keys.add(key)
+                spellings.setdefault(key, set()).add(compatible)
+        found.update(keys)
+    for key, several in spellings.items():
+        if len(several) > 1:
+            notes.append(f"{key}: counts {', '.join(map(ascii, sorted(several)))} together")
+    return {key: str(count) for key, count in found.items()}
+
+
+def _key(compatible: str, settings: Settings, notes: list[str]) -> str:
+    """The label key of a compatible string, or "" when nothing of it can stand in one."""
+    vendor, comma, model = compatible.partition(",")
+    if comma:
+        vendor = settings.labels.vendor_aliases.get(vendor, vendor)
+    plain = (vendor + comma + model).replace(",", "-")
+    name = names.fit(plain, unique=compatible.encode("utf-8", "surrogateescape"))
+    if not name:
+        notes.append(f"{compatible!a}: dropped, it has no letter or digit")
+        return ""
+    if name != plain:
+        notes.append(f"{settings.labels.prefix}{name}: stands for {compatible!a}")
+    return settings.labels.prefix + name
+
+
+def _rule_value(rule: Rule, nodes: Sequence[Node], notes: list[str]) -> str | None:
+    """The value of a rule's label: a property of the first node that has it, or their number."""
+    if rule.property is None:
+        return str(len(nodes)) if nodes else None
+    found = [raw for node in nodes if (raw := node.get(rule.property)) is not None]
+    if not found:
+        return None
+    if len(set(found)) > 1:
+        notes.append(f"{rule.label}: nodes differ in {rule.property}; the first one's value stands")
+    text = property_text(found[0])
+    value = names.fit(text, unique=found[0])
+    if not value:
+        notes.append(f"{rule.label}: dropped, {text!a} has no letter or digit")
+        return None
+    if value != text:
+        notes.append(f"{rule.label}: {value} stands for {text!a}")
+    return value
+
+
+def property_text(value: bytes) -> str:
+    """A property's bytes as text, by the value types of the Devicetree Specification 2.2.4.
+
+    Empty is a true boolean, printable strings are joined by '_', four bytes are a number, and
+    anything else is its hexadecimal digits.
+    """
+    if not value:
+        return "true"
+    parts = value.decode("utf-8", "surrogateescape").split("\0")
+    if parts[-1] == "" and all(part and part.isprintable() for part in parts[:-1]):
+        return "_".join(parts[:-1])
+    return str(int.from_bytes(value, "big")) if len(value) == 4 else value.hex()
