@@ -1,0 +1,239 @@
+"""The node's own kubeconfig: where it is, what it says, and whether it has changed.
+
+Read here and not by the kubernetes client's loader, which writes inline private keys to temporary
+files and would run the programs that a kubeconfig may name. Format: client-go's
+`tools/clientcmd/api/v1`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dtagent.errors import CredentialsError
+
+# k3s and RKE2 are asked for their data-dir first; see kubeconfigs().
+_RANCHER = ("k3s", "rke2")
+KNOWN_PLACES = (
+    "etc/kubernetes/kubelet.conf",  # kubeadm
+    "var/snap/microk8s/current/credentials/kubelet.config",
+    "var/lib/k0s/kubelet.conf",
+    "var/lib/microshift/resources/kubelet/kubeconfig",
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """One kubeconfig's current context, ready to connect with."""
+
+    source: Path
+    server: str
+    context: ssl.SSLContext
+    token: str | None = field(default=None, repr=False)
+    tls_server_name: str | None = None
+    proxy_url: str | None = None
+
+
+def kubeconfigs(configured: str = "", host: Path = Path("/")) -> list[Path]:
+    """The kubeconfigs to try, in order: the configured one alone, else those that exist.
+
+    `host` is the root below which the known places of k3s, RKE2, kubeadm, microk8s, k0s and
+    MicroShift are looked for; `$KUBECONFIG` comes last.
+    """
+    if configured:
+        return [Path(configured)]
+    places = [_data_dir(host, name) / "agent/kubelet.kubeconfig" for name in _RANCHER]
+    places += [host / place for place in KNOWN_PLACES]
+    places += [Path(text) for text in os.environ.get("KUBECONFIG", "").split(":") if text]
+    return [place for place in places if _exists(place)]
+
+
+def _exists(place: Path) -> bool:
+    try:
+        place.stat()
+    except PermissionError:
+        return True  # let reading it say so
+    except OSError:
+        return False
+    return True
+
+
+def _data_dir(host: Path, name: str) -> Path:
+    config = host / f"etc/rancher/{name}/config.yaml"
+    try:
+        settings = yaml.safe_load(config.read_bytes())
+    except (OSError, yaml.YAMLError):
+        settings = None  # theirs to complain about
+    moved = settings.get("data-dir") if isinstance(settings, dict) else None
+    return host / str(moved).lstrip("/") if moved else host / f"var/lib/rancher/{name}"
+
+
+def load(source: Path) -> Credentials:
+    """Read a kubeconfig's current context and build the TLS context that it stands for.
+
+    Raises CredentialsError, which may pass: k3s rewrites its files one after the other.
+    """
+    cluster, user = _current(source)
+    for refused in ("exec", "auth-provider"):
+        if refused in user:
+            raise CredentialsError(
+                f"{source}: uses an {refused} plugin, which dtagent does not run; "
+                "give [node] kubeconfig a file with a certificate or a token"
+            )
+    server = str(cluster.get("server", ""))
+    if not server.startswith("https://"):
+        raise CredentialsError(f"{source}: server {server!r} is not an https:// address")
+    if cluster.get("insecure-skip-tls-verify"):
+        raise CredentialsError(
+            f"{source}: insecure-skip-tls-verify is not supported; name its certificate-authority"
+        )
+    return Credentials(
+        source=source,
+        server=server.rstrip("/"),
+        context=_tls(source, cluster, user),
+        token=_token(source, user),
+        tls_server_name=cluster.get("tls-server-name"),
+        proxy_url=cluster.get("proxy-url"),
+    )
+
+
+def _current(source: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The cluster and the user of the current context, or of the only one."""
+    try:
+        config = yaml.safe_load(_read(source))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise CredentialsError(f"{source}{where}: not YAML") from error
+    if not isinstance(config, dict):
+        raise CredentialsError(f"{source}: not a kubeconfig")
+    context = _entry(source, config, "context", config.get("current-context"))
+    return (
+        _entry(source, config, "cluster", context.get("cluster")),
+        _entry(source, config, "user", context.get("user")),
+    )
+
+
+def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> Mapping[str, Any]:
+    entries = config.get(f"{kind}s")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and entry.get("name") == name:
+            body = entry.get(kind)
+            if isinstance(body, dict):
+                return body
+    raise CredentialsError(f"{source}: has no {kind} {name!r}")
+
+
+def _token(source: Path, user: Mapping[str, Any]) -> str | None:
+    if file := user.get("tokenFile"):
+        return _read(source.parent / str(file)).decode("ascii", "replace").strip()
+    return str(user["token"]) if user.get("token") else None
+
+
+def _tls(source: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
+    """Chain and host name are checked; X.509 strictness is not.
+
+    Python 3.13 sets VERIFY_X509_STRICT, which refuses CAs without extensions, as microk8s makes
+    them; a Go client accepts them.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    authority = _pem(source, cluster, "certificate-authority")
+    certificate = _pem(source, user, "client-certificate")
+    key = _pem(source, user, "client-key")
+    try:
+        if authority is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cadata=authority.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:
+        raise CredentialsError(f"{source}: its certificate-authority is not PEM") from error
+    if certificate is not None and key is not None:
+        try:
+            with _in_memory(certificate + b"\n" + key) as pem:
+                context.load_cert_chain(pem, password=_no_password)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            raise CredentialsError(
+                f"{source}: its client certificate and key are no pair in PEM, or are encrypted"
+            ) from error
+    return context
+
+
+def _no_password() -> bytes:
+    """Without it OpenSSL would ask for an encrypted key's password on the terminal."""
+    return b""
+
+
+class _in_memory:
+    """A file name for bytes that must never be on a disk: OpenSSL takes keys by name alone."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __enter__(self) -> str:
+        self._fd = os.memfd_create("dtagent-key", os.MFD_CLOEXEC)
+        os.write(self._fd, self._content)
+        return f"/proc/self/fd/{self._fd}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def _pem(source: Path, table: Mapping[str, Any], key: str) -> bytes | None:
+    """`KEY-data`, which is base64, goes before the file that `KEY` names, as in client-go."""
+    if data := table.get(f"{key}-data"):
+        try:
+            return base64.b64decode(str(data), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise CredentialsError(f"{source}: {key}-data is not base64") from error
+    return _read(source.parent / str(table[key])) if table.get(key) else None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CredentialsError(f"{file}: {error.strerror}") from error
+
+
+def fingerprint(configured: str = "", host: Path = Path("/")) -> tuple[object, ...]:
+    """What changes when a kubeconfig, or a file that one names, is written, replaced or appears.
+
+    Links are followed, so kubeadm's `kubelet-client-current.pem` counts by what it points to.
+    """
+    return tuple(
+        (file, *_stamp(file))
+        for source in kubeconfigs(configured, host)
+        for file in (source, *_named(source))
+    )
+
+
+def _named(source: Path) -> Iterator[Path]:
+    try:
+        cluster, user = _current(source)
+    except CredentialsError:
+        return
+    for table, key in (
+        (cluster, "certificate-authority"),
+        (user, "client-certificate"),
+        (user, "client-key"),
+        (user, "tokenFile"),
+    ):
+        if table.get(key):
+            yield source.parent / str(table[key])
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size)

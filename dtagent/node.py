@@ -1,0 +1,191 @@
+"""One Kubernetes Node over the API: which it is, read it, patch it.
+
+Every failure comes out as one of the kinds in errors.py. Only metadata is asked for, so that a
+Node's images and conditions are never sent to us (Kubernetes API concepts, "Partial objects").
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dtagent import credentials
+from dtagent.errors import (
+    CredentialsError,
+    ForbiddenError,
+    NodeError,
+    NodeMissingError,
+    NodeReplacedError,
+    RejectedError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from dtagent.patch import Observed, Patch
+from dtagent.settings import NodeTable
+from dtagent.transport import Transport
+
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+_NODE_USER = "system:node:"
+
+log = logging.getLogger(__name__)
+
+
+class NodeApi:
+    """A connection that may read and patch the Node called `name`."""
+
+    def __init__(self, transport: Transport, name: str, source: Path) -> None:
+        self.name = name
+        self.source = source
+        self._transport = transport
+        self._path = f"/api/v1/nodes/{quote(name, safe='')}"
+
+    def get(self) -> Observed:
+        try:
+            answer = _call(self._transport, "GET", self._path, headers={"Accept": METADATA})
+        except NodeMissingError as error:
+            raise NodeMissingError(
+                f"there is no Node {self.name} (yet): a kubelet registers it, dtagent never does"
+            ) from error
+        return _observed(answer)
+
+    def send(self, patch: Patch) -> Observed:
+        """Send one patch; what the Node looks like after it."""
+        answer = _call(
+            self._transport,
+            "PATCH",
+            f"{self._path}?{patch.query}",
+            body=patch.body,
+            headers={"Accept": METADATA, "Content-Type": patch.content_type},
+        )
+        return _observed(answer)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def _observed(answer: Mapping[str, Any]) -> Observed:
+    try:
+        return Observed.of(answer["metadata"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnreachableError("the server's answer is no Node's metadata") from error
+
+
+def connect(settings: NodeTable, host: Path = Path("/")) -> NodeApi:
+    """Connect by the first kubeconfig that authenticates, to the Node that is this host's.
+
+    Raises the error of the only kubeconfig, or of the last one tried.
+    """
+    sources = credentials.kubeconfigs(settings.kubeconfig, host)
+    if not sources:
+        raise CredentialsError(
+            "no kubeconfig of a node found: this host runs no known Kubernetes, or it is not up "
+            "yet; [node] kubeconfig names one"
+        )
+    failures: list[NodeError] = []
+    for source in sources:
+        try:
+            loaded = credentials.load(source)
+            transport = Transport(loaded)
+            try:
+                name = _node_name(transport, settings.name, loaded.source, host)
+            except BaseException:
+                transport.close()
+                raise
+        except NodeError as error:
+            log.debug("%s: %s", source, error)
+            failures.append(error)
+            continue
+        log.info("Node %s at %s, by %s", name, loaded.server, source)
+        return NodeApi(transport, name, source)
+    raise failures[0] if len(failures) == 1 else _sum(failures)
+
+
+def _sum(failures: list[NodeError]) -> NodeError:
+    """Several kubeconfigs, none of use: all is told, and the first one's kind stands."""
+    return type(failures[0])("; ".join(str(failure) for failure in failures))
+
+
+def _node_name(transport: Transport, configured: str, source: Path, host: Path) -> str:
+    """The configured name, else the credential's own, else this host's if it is the same boot."""
+    user = _who(transport, source)
+    own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
+    if configured and own and configured != own:
+        raise CredentialsError(
+            f"{source} is the credential of Node {own}, and [node] name says {configured}; "
+            "leave the name empty, or give the kubeconfig of that Node"
+        )
+    return configured or own or _same_boot(transport, user, host)
+
+
+def _who(transport: Transport, source: Path) -> str:
+    """Ask the server who we are (SelfSubjectReview, Kubernetes 1.28); "" if it cannot say."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        headers = {"Content-Type": "application/json"}
+        answer = _call(transport, "POST", _REVIEW, body=review, headers=headers)
+    except UnauthorizedError as error:
+        raise UnauthorizedError(
+            f"{source}: the server does not accept this credential (401): it has expired, or is "
+            "another cluster's"
+        ) from error
+    except (NodeMissingError, ForbiddenError):
+        return ""
+    status = answer.get("status") or {}
+    return str((status.get("userInfo") or {}).get("username", ""))
+
+
+def _same_boot(transport: Transport, user: str, host: Path) -> str:
+    """The host's name, if that Node's kubelet runs on this very boot of this very machine.
+
+    An administrator's kubeconfig could patch any Node; this keeps it from the wrong one.
+    """
+    name = socket.gethostname().lower()
+    remedy = "set [node] name, or give the node's own kubeconfig"
+    try:
+        node = _call(transport, "GET", f"/api/v1/nodes/{quote(name, safe='')}")
+    except (NodeMissingError, ForbiddenError) as error:
+        raise type(error)(f"{error}; {remedy}") from error
+    there = ((node.get("status") or {}).get("nodeInfo") or {}).get("bootID")
+    here = (host / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    if there != here:
+        raise CredentialsError(
+            f"the credential is {user or 'unknown'}'s and Node {name} is not this host; {remedy}"
+        )
+    return name
+
+
+def _call(
+    transport: Transport,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Mapping[str, Any]:
+    response = transport.request(method, path, body, headers)
+    if 200 <= response.status < 300:
+        return response.body
+    raise _failure(response.status, response.body, f"{method} {path.partition('?')[0]}")
+
+
+def _failure(status: int, body: Mapping[str, Any], request: str) -> NodeError:
+    """A Status object into the kind of failure that it is."""
+    message = f"{request}: {status} {body.get('message') or body.get('reason') or ''}".rstrip()
+    causes = (body.get("details") or {}).get("causes") or ()
+    about_uid = any(cause.get("field") == "metadata.uid" for cause in causes)
+    if status == 401:
+        return UnauthorizedError(message)
+    if status == 403:
+        return ForbiddenError(message)
+    if status == 404:
+        return NodeMissingError(message)
+    # An apply with a uid on an absent Node is a create that is refused: "uid mismatch".
+    if status in (409, 422) and (about_uid or "uid mismatch" in message):
+        return NodeReplacedError(message)
+    if status == 429 or status >= 500:
+        return UnreachableError(message)
+    return RejectedError(message)
