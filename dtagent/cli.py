@@ -1,0 +1,214 @@
+"""The commands, and the only place where an error becomes an exit status.
+
+0 fine, 1 it could not be done, 2 wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dtagent import __version__, config, log
+from dtagent.errors import ConfigError, DtagentError
+from dtagent.names import Selector
+from dtagent.settings import Settings, as_toml
+
+if TYPE_CHECKING:  # what a command does not need is not loaded: a scan is a tenth of a second less
+    from dtagent.labels import Labels
+    from dtagent.publish import Outcome, Publisher
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+        sys.stdout.flush()
+    except DtagentError as error:
+        for line in str(error).splitlines():
+            print(f"dtagent: {line}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:
+        # Whoever read us has had enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if os.environ.get("DTAGENT_LOG_LEVEL") == "debug":
+            raise
+        print(
+            f"dtagent: internal error, please report it: {type(error).__name__}: {error} "
+            "(DTAGENT_LOG_LEVEL=debug shows where)",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"settings (default: {config.DEFAULT_FILE})"
+    )
+    common.add_argument("--kubeconfig", metavar="FILE", help="the node's kubeconfig")
+    common.add_argument("--node-name", metavar="NAME", help="the Node to label")
+    common.add_argument("--root", metavar="DIR", help="the devicetree's folder")
+    common.add_argument(
+        "-n", dest="nodes", nargs="+", action="extend", default=[], metavar="NODE",
+        help="further nodes to count: NAME, /PATH or compatible:GLOB",
+    )  # fmt: skip
+
+    parser = argparse.ArgumentParser(
+        prog="dtagent", description="Keep this host's Kubernetes Node labelled by its devicetree."
+    )
+    parser.add_argument("--version", action="version", version=f"dtagent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+        command = commands.add_parser(
+            name, parents=[common], help=text, description=text[0].upper() + text[1:] + "."
+        )
+        command.set_defaults(command=run)
+        return command
+
+    run = add("run", _run, "keep the labels true until stopped (what the service runs)")
+    run.add_argument(
+        "--dry-run", action="store_true", help="print each patch, send and write nothing"
+    )
+    scan = add("scan", _scan, "print the labels that the devicetree gives, and stop")
+    scan.add_argument("--dtb", type=Path, metavar="FILE", help="read a DTB file, not a live tree")
+    scan.add_argument(
+        "-o", dest="output", choices=("text", "json", "nfd"), default="text",
+        help="key: value lines (default), JSON with notes, or Node Feature Discovery's lines",
+    )  # fmt: skip
+    add("publish", _publish, "scan, bring the Node up to date once, and stop")
+    add("check-config", _check_config, "validate the configuration and print what is in effect")
+    add("clear", _clear, "take our labels off the Node")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The settings with the command line's flags on top."""
+    flags: dict[str, dict[str, Any]] = {}
+    for table, key, value in (
+        ("node", "kubeconfig", options.kubeconfig),
+        ("node", "name", options.node_name),
+        ("devicetree", "root", options.root),
+    ):
+        if value is not None:
+            flags.setdefault(table, {})[key] = value
+    settings = config.load(options.config, flags)
+    try:
+        for text in options.nodes:
+            Selector.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"-n: {error}") from error
+    tree = settings.devicetree
+    tree = tree.model_copy(update={"nodes": (*tree.nodes, *options.nodes)})
+    log.setup(settings.log_level)
+    return settings.model_copy(update={"devicetree": tree})
+
+
+def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
+    from dtagent import devicetree, labels
+
+    tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
+    if dtb is not None:
+        from dtagent.blob import Blob
+
+        tree = Blob(dtb)
+    return devicetree.scan(tree, partial(labels.decide, settings=settings))
+
+
+def _scan(options: argparse.Namespace) -> None:
+    found = _labels(_settings(options), options.dtb)
+    if options.output == "json":
+        print(json.dumps({"labels": dict(found.labels), "notes": list(found.notes)}, indent=2))
+        return
+    separator = "=" if options.output == "nfd" else ": "
+    for key, value in found.labels.items():
+        print(f"{key}{separator}{value}")
+    for note in found.notes:
+        print(f"dtagent: {note}", file=sys.stderr)
+
+
+def _publisher(settings: Settings, dry_run: bool = False) -> Publisher:
+    from dtagent.publish import DryRun, NodePublisher
+
+    if dry_run:
+        return DryRun(settings.node)
+    if settings.publish == "nfd":
+        from dtagent.features import NfdPublisher
+
+        return NfdPublisher(settings.nfd.features_file)
+    return NodePublisher(settings.node)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from dtagent.agent import Agent, Event, Stopped
+    from dtagent.state import only_writer, runtime_directory
+    from dtagent.systemd import Systemd
+
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        events.put(Event.STOP)  # should the exception be lost in somebody's `except:`
+        raise Stopped
+
+    systemd = Systemd()
+    try:
+        lock = nullcontext() if options.dry_run else only_writer(runtime_directory(), create=True)
+        with lock:
+            publisher = partial(_publisher, dry_run=options.dry_run)
+            agent = Agent(partial(_settings, options), publisher, systemd, events)
+            signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
+            signal.signal(signal.SIGINT, stop)
+            signal.signal(signal.SIGTERM, stop)
+            agent.run()
+    except ConfigError as error:
+        systemd.status(f"wrong configuration: {error}")
+        raise
+    finally:
+        systemd.close()
+
+
+def _publish(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    found = _labels(settings)
+    _once(settings, lambda publisher: publisher.publish(found.labels))
+
+
+def _clear(options: argparse.Namespace) -> None:
+    _once(_settings(options), lambda publisher: publisher.clear())
+
+
+def _once(settings: Settings, act: Callable[[Publisher], Outcome]) -> None:
+    """Change what is published by hand, which only one writer on the host may do."""
+    from dtagent.state import only_writer, runtime_directory
+
+    with only_writer(runtime_directory(), create=False):
+        publisher = _publisher(settings)
+        try:
+            outcome = act(publisher)
+        finally:
+            publisher.close()
+    print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
+
+
+def _check_config(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    for file in config.files(options.config):
+        print(f"# from {file}")
+    print(as_toml(settings))

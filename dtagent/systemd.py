@@ -1,0 +1,45 @@
+"""What systemd is told, by the protocol of sd_notify(3); nothing where nobody listens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from sdnotify import SystemdNotifier
+
+
+class Systemd:
+    """One service's notifications."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        # The notifier opens a socket even when there is nothing to connect it to.
+        self._notifier = SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
+        self._ready = False
+        usec = environ.get("WATCHDOG_USEC", "")
+        self.feed_interval = int(usec) / 2e6 if usec.isdecimal() else None
+        """Seconds between two feeds, half of WatchdogSec=; None without a watchdog."""
+
+    def ready(self) -> None:
+        """Say READY=1, once."""
+        if not self._ready:
+            self._ready = True
+            self._say("READY=1")
+
+    def status(self, text: str) -> None:
+        """Set the line that `systemctl status` shows."""
+        # The notifier loses what is not latin-1; a newline would begin another assignment.
+        self._say("STATUS=" + ascii(text)[1:-1].replace("\\'", "'"))
+
+    def feed(self) -> None:
+        self._say("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        self._say("STOPPING=1")
+
+    def _say(self, text: str) -> None:
+        if self._notifier:
+            self._notifier.notify(text)
+
+    def close(self) -> None:
+        if self._notifier and self._notifier.socket:
+            self._notifier.socket.close()
