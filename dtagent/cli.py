@@ -12,7 +12,7 @@ import queue
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +151,7 @@ def _publisher(settings: Settings, dry_run: bool = False) -> Publisher:
     if settings.publish == "nfd":
         from dtagent.features import NfdPublisher
 
-        return NfdPublisher(settings.nfd.features_file)
+        return NfdPublisher(settings.nfd.features_file, settings.node)
     return NodePublisher(settings.node)
 
 
@@ -185,25 +185,29 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
+    from dtagent.state import only_writer, runtime_directory
+
     settings = _settings(options)
     found = _labels(settings)
-    _once(settings, lambda publisher: publisher.publish(found.labels))
+    lock = only_writer(runtime_directory(), create=False)
+    with lock, closing(_publisher(settings)) as publisher:
+        _report(publisher.publish(found.labels))
 
 
 def _clear(options: argparse.Namespace) -> None:
-    _once(_settings(options), lambda publisher: publisher.clear())
-
-
-def _once(settings: Settings, act: Callable[[Publisher], Outcome]) -> None:
-    """Change what is published by hand, which only one writer on the host may do."""
+    from dtagent.features import NfdPublisher
+    from dtagent.publish import NodePublisher
     from dtagent.state import only_writer, runtime_directory
 
+    settings = _settings(options)
     with only_writer(runtime_directory(), create=False):
-        publisher = _publisher(settings)
-        try:
-            outcome = act(publisher)
-        finally:
-            publisher.close()
+        if settings.publish == "nfd":
+            _report(NfdPublisher(settings.nfd.features_file, settings.node).clear())
+        with closing(NodePublisher(settings.node)) as publisher:
+            _report(publisher.clear())
+
+
+def _report(outcome: Outcome) -> None:
     print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
 
 

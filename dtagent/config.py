@@ -73,7 +73,7 @@ def files(file: Path | None = None) -> list[Path]:
     """The files to read, in order; only the default file itself may be missing."""
     base = file or DEFAULT_FILE
     dropins = sorted(Path(f"{base}.d").glob("*.toml"))
-    return [base, *dropins] if file or base.exists() else dropins
+    return [base, *dropins] if file or os.path.lexists(base) else dropins
 
 
 def _parse(path: Path) -> dict[str, Any]:

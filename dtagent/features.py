@@ -6,11 +6,17 @@ begins with a dot are passed over.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
-from dtagent.errors import FeaturesError
+from dtagent import node
+from dtagent.errors import FeaturesError, NodeError
 from dtagent.publish import Outcome
+from dtagent.settings import NodeTable
+
+log = logging.getLogger(__name__)
 
 
 def render(labels: Mapping[str, str]) -> str:
@@ -20,24 +26,28 @@ def render(labels: Mapping[str, str]) -> str:
 class NfdPublisher:
     """Keeps one features file true; nfd-worker and nfd-master take it from there."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, node_settings: NodeTable) -> None:
         self._file = file
+        self._node_settings = node_settings
+        self._looked = False
 
     def publish(self, labels: Mapping[str, str]) -> Outcome:
         """Replace the file in one step, and only when it says something else."""
         text = render(labels)
         before = self._read()
-        if before == text:
-            return Outcome(str(self._file), [])
-        aside = self._file.with_name(f".{self._file.name}.tmp")
-        try:
-            aside.write_text(text, "ascii")
-            aside.replace(self._file)
-        except OSError as error:
-            raise FeaturesError(
-                f"{self._file}: {error.strerror}; the folder must exist and the unit must be "
-                "allowed to write there, see packaging/nfd.conf"
-            ) from error
+        if before != text:
+            aside = self._file.with_name(f".{self._file.name}.tmp")
+            try:
+                aside.write_text(text, "ascii")
+                aside.replace(self._file)
+            except OSError as error:
+                raise FeaturesError(
+                    f"{self._file}: {error.strerror}; its folder must be there, and the unit must "
+                    "be allowed to write in it: see the drop-in nfd.conf among the examples"
+                ) from error
+        if not self._looked:
+            self._looked = True
+            self._warn_of_a_fight()
         old, new = set((before or "").splitlines()), set(text.splitlines())
         return Outcome(
             str(self._file),
@@ -55,6 +65,22 @@ class NfdPublisher:
             return self._file.read_text("ascii")
         except (OSError, UnicodeDecodeError):
             return None
+
+    def _warn_of_a_fight(self) -> None:
+        """Labels that we put on the Node ourselves once are not nfd-master's to change."""
+        try:
+            api = node.connect(self._node_settings)
+            with closing(api):
+                owned = api.get().owned
+        except NodeError as error:
+            log.debug("the Node was not looked at: %s", error)
+            return
+        if owned:
+            log.warning(
+                "Node %s still bears labels that dtagent set itself, and nfd-master would fight "
+                "over them: systemctl stop dtagent && dtagent clear && systemctl start dtagent",
+                api.name,
+            )
 
     def close(self) -> None:
         """Nothing is held open."""

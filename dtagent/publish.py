@@ -30,9 +30,6 @@ class Publisher(Protocol):
     def publish(self, labels: Mapping[str, str]) -> Outcome:
         """Make exactly these our labels there. A DtagentError says why that was not possible."""
 
-    def clear(self) -> Outcome:
-        """Take our labels off, and no other's."""
-
     def close(self) -> None:
         """Let go of every connection."""
 
@@ -68,6 +65,7 @@ class NodePublisher:
         return Outcome(f"Node {api.name}", patch.changes(labels, observed))
 
     def clear(self) -> Outcome:
+        """Take our labels off the Node, and no other's."""
         api = self._api = self._api or node.connect(self._settings)
         observed = api.get()
         for request in patch.clear(api.name, observed):

@@ -1,0 +1,161 @@
+"""The loop's decisions on a clock that the test holds."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from demo.tree import Tree, strings, write_tree
+from dtagent.agent import BACKOFF_MAX, Agent, Event
+from dtagent.errors import UnreachableError
+from dtagent.publish import Outcome
+from dtagent.settings import DevicetreeTable, NodeTable, Settings
+from dtagent.systemd import Systemd
+
+
+class World:
+    """A clock that jumps to the agent's next deadline, a tree, and a Node that may be away.
+
+    `script` is what happens at which second; the agent stops when there is no more of it.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.now = 0.0
+        self.base = base
+        self.away = False
+        self.published: list[tuple[float, dict[str, str]]] = []
+        self.attempts: list[float] = []
+        self.script: list[tuple[float, Callable[[], Event | None]]] = []
+        write_tree({"compatible": strings("acme,board")}, base)
+
+    def settings(self) -> Settings:
+        return Settings(
+            devicetree=DevicetreeTable(root=self.base, nodes=("/", "compatible:acme,*")),
+            node=NodeTable(kubeconfig=str(self.base.parent / "kubeconfig")),
+        )
+
+    def get(self, timeout: float) -> Event:
+        """The queue's place: the next line of the script, or the deadline if that is sooner."""
+        if not self.script:
+            return Event.STOP
+        at, act = self.script[0]
+        if at > self.now + timeout:
+            self.now += timeout
+            raise queue.Empty
+        self.now = max(self.now, at)
+        del self.script[0]
+        event = act()
+        if event is None:
+            raise queue.Empty
+        return event
+
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
+        self.attempts.append(self.now)
+        if self.away:
+            raise UnreachableError("away")
+        self.published.append((self.now, dict(labels)))
+        return Outcome("the Node", [])
+
+    def close(self) -> None:
+        """As a publisher."""
+
+    def run(self) -> None:
+        events: queue.SimpleQueue[Event] = self  # type: ignore[assignment]
+        Agent(self.settings, lambda _: self, Systemd({}), events, lambda: self.now).run()
+
+    def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:
+        def then() -> Event | None:
+            act()
+            return event
+
+        self.script.append((second, then))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "base")
+
+
+def nothing() -> None:
+    """For a line of a script that only waits."""
+
+
+def test_it_publishes_at_once_and_then_at_each_resync(world: World) -> None:
+    world.at(1000, nothing)
+    world.run()
+    times = [at for at, _ in world.published]
+    assert times[0] == 0
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert len(gaps) >= 3
+    assert all(270 <= gap <= 330 for gap in gaps)
+    assert len(set(gaps)) > 1, "jitter: a fleet must not ask its server all at once"
+
+
+def test_waits_between_attempts_grow_to_about_a_minute(world: World) -> None:
+    world.away = True
+    world.at(3600, nothing)
+    world.run()
+    gaps = [b - a for a, b in itertools.pairwise(world.attempts)]
+    assert all(gap <= limit for gap, limit in zip(gaps, (1, 2, 4, 8, 16, 32), strict=False))
+    assert max(gaps) <= BACKOFF_MAX
+    assert 60 <= len(world.attempts) <= 600
+
+
+def test_after_an_outage_the_newest_result_is_published_and_waits_are_short_again(
+    world: World,
+) -> None:
+    new: Tree = {"compatible": strings("acme,new")}
+    world.away = True
+    world.at(400, lambda: write_tree(new, world.base / "new"), Event.RELOAD)
+    world.at(1000, lambda: setattr(world, "away", False))
+    world.at(1100, lambda: setattr(world, "away", True), Event.RELOAD)
+    world.at(1101.5, nothing)
+    world.run()
+    (at, labels), *_ = world.published
+    assert 1000 <= at <= 1060
+    assert set(labels) == {"beta.devicetree.org/acme-board", "beta.devicetree.org/acme-new"}
+    assert len([at for at in world.attempts if at >= 1100]) >= 2
+
+
+def test_a_kubeconfig_that_changes_cuts_the_wait_short(world: World) -> None:
+    kubeconfig = world.base.parent / "kubeconfig"
+
+    def arrive() -> None:
+        world.away = False
+        kubeconfig.write_text("{}")
+
+    world.away = True
+    world.at(500, nothing)
+    world.at(501, arrive)
+    world.at(504, nothing)
+    world.run()
+    assert [at for at, _ in world.published if 501 <= at <= 503.1]
+
+
+def test_a_tree_that_fails_publishes_nothing_and_is_tried_again(world: World) -> None:
+    away = world.base.with_name("away")
+    world.at(10, lambda: world.base.rename(away), Event.RELOAD)
+    world.at(200, lambda: away.rename(world.base))
+    world.at(261, nothing)
+    world.run()
+    assert [at for at, _ in world.published if 10 <= at < 200] == []
+    assert [at for at, _ in world.published if at >= 200]
+
+
+def test_nothing_wakes_it_while_all_is_well(world: World) -> None:
+    waits: list[float] = []
+    get = world.get
+
+    def counted(timeout: float) -> Event:
+        waits.append(world.now)
+        return get(timeout)
+
+    world.get = counted  # type: ignore[method-assign]
+    world.at(3600, nothing)
+    world.run()
+    # A resync is two turns: its scan, and its publishing.
+    assert len(waits) <= 2 * len(world.published) + 2

@@ -1,0 +1,228 @@
+"""The commands as a user meets them: output, exit status, and each message to the letter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from demo.jetson_nano import JETSON_NANO
+from demo.tree import strings, write_tree
+from dtagent import __version__, cli, config
+from tests.dtb import dtb
+
+NANO = """\
+beta.devicetree.org/nvidia-gm20b: 1
+beta.devicetree.org/nvidia-jetson-nano: 1
+beta.devicetree.org/nvidia-tegra210: 1
+beta.devicetree.org/nvidia-tegra210-gm20b: 1
+beta.devicetree.org/pwm-fan: 1
+"""
+
+
+def dtagent(*arguments: str | Path) -> int:
+    try:
+        return cli.main([str(argument) for argument in arguments])
+    except SystemExit as usage:
+        return int(usage.code or 0)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    """The exit status and what was said; nothing of it on standard output."""
+    status = dtagent(*arguments)
+    said = capsys.readouterr()
+    assert said.out == ""
+    return status, said.err
+
+
+@pytest.fixture
+def blob(tmp_path: Path) -> Path:
+    file = tmp_path / "nano.dtb"
+    file.write_bytes(dtb(JETSON_NANO))
+    return file
+
+
+def test_scan_prints_a_line_a_label(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dtagent("scan", "--root", nano, "-n", "gpu", "pwm-fan") == 0
+    assert capsys.readouterr() == (NANO, "")
+
+
+def test_scan_of_a_folder_and_of_the_same_boards_dtb_is_identical(
+    nano: Path, blob: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dtagent("scan", "-o", "json", "--root", nano, "-n", "gpu", "pwm-fan") == 0
+    folder = capsys.readouterr().out
+    assert dtagent("scan", "-o", "json", "--dtb", blob, "-n", "gpu", "-n", "pwm-fan") == 0
+    assert capsys.readouterr().out == folder
+    labels = dict(line.split(": ") for line in NANO.splitlines())
+    assert json.loads(folder) == {"labels": labels, "notes": []}
+
+
+def test_scan_for_nfd_has_an_equals_sign(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dtagent("scan", "-o", "nfd", "--root", nano, "-n", "gpu", "pwm-fan") == 0
+    assert capsys.readouterr().out == NANO.replace(": ", "=")
+
+
+def test_notes_go_to_standard_error(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (nano / "compatible").unlink()
+    (nano / "compatible").write_bytes(b"nvidia,p3768-0000+p3767-0005\0\x1b[31m\0")
+    assert dtagent("scan", "--root", nano) == 0
+    name = "beta.devicetree.org/nvidia-p3768-0000-p3767-0005"
+    assert capsys.readouterr() == (
+        f"beta.devicetree.org/31m: 1\n{name}: 1\n",
+        f"dtagent: {name}: stands for 'nvidia,p3768-0000+p3767-0005'\n"
+        "dtagent: beta.devicetree.org/31m: stands for '\\x1b[31m'\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--root", "DIR/none"],
+         "no devicetree at DIR/none: this host has none, or [devicetree] root and --root name "
+         "another place"),
+        (["--root", "DIR/nano.dtb"],
+         "DIR/nano.dtb: not a folder; --root wants a live tree (a DTB is --dtb)"),
+        (["--dtb", "DIR/none"], "DIR/none: No such file or directory"),
+        (["--dtb", "DIR"], "DIR: Is a directory"),
+        (["--dtb", "DIR/text"], "DIR/text: not a whole DTB (a live tree's folder is --root)"),
+        (["--dtb", "DIR/cut.dtb"],
+         "DIR/cut.dtb: not a whole DTB (a live tree's folder is --root)"),
+    ],
+)  # fmt: skip
+def test_a_tree_that_cannot_be_read_is_exit_status_1(
+    blob: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    folder = blob.parent
+    (folder / "text").write_text("no blob " * 20)
+    (folder / "cut.dtb").write_bytes(blob.read_bytes()[:-200])
+    options = [option.replace("DIR", str(folder)) for option in options]
+    expected = f"dtagent: {message.replace('DIR', str(folder))}\n"
+    assert refused(capsys, "scan", *options) == (1, expected)
+
+
+def test_a_tree_that_may_not_be_read_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        base = Path(folder) / "base"
+        write_tree({"compatible": strings("acme,board")}, base)
+        (base / "compatible").chmod(0)
+        Path(folder).chmod(0o755)
+        monkeypatch.setattr(config, "DEFAULT_FILE", Path(folder) / "dtagent.toml")
+        user = os.geteuid()
+        os.seteuid(user or 65534)  # root may read everything
+        try:
+            assert refused(capsys, "scan", "--root", base) == (
+                1,
+                f"dtagent: {base}/compatible: Permission denied; the devicetree cannot be read\n",
+            )
+        finally:
+            os.seteuid(user)
+
+
+def test_without_pylibfdt_a_dtb_names_the_extra(
+    blob: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "libfdt", None)
+    assert refused(capsys, "scan", "--dtb", blob) == (
+        1,
+        "dtagent: reading a DTB needs pylibfdt: pip install 'dtagent[dtb]', or apt install "
+        "python3-libfdt\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "scan", "publish", "check-config", "clear"])
+def test_a_missing_config_is_exit_status_2_for_every_command(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, command, "--config", "/none.toml") == (
+        2,
+        "dtagent: /none.toml: No such file or directory\n",
+    )
+
+
+def test_a_wrong_selector_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "scan", "-n", "g*") == (
+        2,
+        "dtagent: -n: 'g*' is no node name; write a NAME, a /PATH or 'compatible:GLOB'\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["scann"], ["scan", "-o", "xml"], ["scan", "extra"]])
+def test_wrong_usage_is_exit_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said = refused(capsys, *arguments)
+    assert status == 2
+    assert said.startswith("usage: dtagent")
+
+
+def test_publish_without_a_cluster(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "publish", "--root", nano, "--kubeconfig", "/none") == (
+        1,
+        "dtagent: /none: No such file or directory\n",
+    )
+
+
+def test_run_without_a_runtime_directory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/proc/none")
+    assert refused(capsys, "run") == (
+        1,
+        "dtagent: /proc/none/lock: No such file or directory; run as root, or let "
+        "RUNTIME_DIRECTORY name a folder\n",
+    )
+
+
+def test_check_config_prints_what_is_in_effect_and_reads_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "dtagent.toml"
+    file.write_text('[labels]\nprefix = "e.org/"\n')
+    assert dtagent("check-config", "--config", file, "--node-name", "n") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"# from {file}\n")
+    assert '[labels]\nprefix = "e.org/"\n' in printed
+    file.write_text(printed)
+    assert dtagent("check-config", "--config", file) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_a_reader_that_goes_away_is_no_error(nano: Path) -> None:
+    run = subprocess.run(  # noqa: S602 - a pipe is what this is about
+        f"{sys.executable} -m dtagent scan --root {nano} | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.stderr == ""
+
+
+def test_what_nobody_foresaw_is_one_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(cli, "_settings", broken)
+    assert refused(capsys, "scan") == (
+        1,
+        "dtagent: internal error, please report it: RuntimeError: unforeseen "
+        "(DTAGENT_LOG_LEVEL=debug shows where)\n",
+    )
+    monkeypatch.setenv("DTAGENT_LOG_LEVEL", "debug")
+    with pytest.raises(RuntimeError):
+        dtagent("scan")
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dtagent("--version") == 0
+    assert capsys.readouterr().out == f"dtagent {__version__}\n"

@@ -1,0 +1,218 @@
+"""Settings: what goes over what, and what a wrong file is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dtagent import config
+from dtagent.config import load
+from dtagent.errors import ConfigError
+from dtagent.settings import Settings, as_toml
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "dtagent.toml"
+
+
+def dropin(file: Path, name: str, text: str) -> Path:
+    folder = Path(f"{file}.d")
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    return str(caught.value)
+
+
+def test_no_default_file_means_the_defaults() -> None:
+    settings = load()
+    assert settings.model_dump() == Settings().model_dump()
+    assert settings.devicetree.root == Path("/sys/firmware/devicetree/base")
+    assert settings.devicetree.nodes == ("/",)
+    assert settings.labels.prefix == "beta.devicetree.org/"
+    assert settings.resync_interval == 300
+
+
+def test_the_shipped_file_sets_nothing_and_each_of_its_lines_is_valid(
+    tmp_path: Path,
+) -> None:
+    shipped = Path(__file__).parents[1] / "etc" / "dtagent.toml"
+    assert load(shipped).model_dump() == Settings().model_dump()
+    inforce = tmp_path / "inforce.toml"
+    text = shipped.read_text()
+    inforce.write_text("\n".join(line.removeprefix("#") for line in text.splitlines()
+                                 if not line.startswith("# ")))  # fmt: skip
+    load(inforce)
+
+
+def test_dropins_are_laid_over_the_file_in_order(file: Path) -> None:
+    # pydantic-settings 2.8.1's own merging of several files drops keys; this must hold there too.
+    file.write_text(
+        'log_level = "debug"\n'
+        '[labels]\nprefix = "a.org/"\n[labels.vendor_aliases]\none = "1"\ntwo = "2"\n'
+        '[devicetree]\nnodes = ["/", "gpu"]\ninclude_disabled = true\n'
+        '[[rules]]\nlabel = "a.org/first"\n'
+    )
+    dropin(file, "20-b.toml", '[labels]\nprefix = "c.org/"\n[[rules]]\nlabel = "a.org/third"\n')
+    dropin(
+        file,
+        "10-a.toml",
+        '[labels]\nprefix = "b.org/"\n[labels.vendor_aliases]\ntwo = "zwei"\n'
+        '[devicetree]\nnodes = ["fan"]\n[[rules]]\nlabel = "a.org/second"\n',
+    )
+    dropin(file, "README", "not TOML")
+    settings = load(file)
+    assert settings.log_level == "debug"
+    assert settings.labels.prefix == "c.org/"
+    assert settings.labels.vendor_aliases == {"xlnx": "xilinx", "one": "1", "two": "zwei"}
+    assert settings.devicetree.nodes == ("fan",)
+    assert settings.devicetree.include_disabled is True
+    assert [rule.label for rule in settings.rules] == ["a.org/first", "a.org/second", "a.org/third"]
+
+
+def test_dropins_count_without_the_default_file() -> None:
+    assert not config.DEFAULT_FILE.exists()
+    config.DEFAULT_FILE.parent.mkdir()
+    dropin(config.DEFAULT_FILE, "10.toml", 'log_level = "error"')
+    assert load().log_level == "error"
+
+
+def test_flags_go_over_the_environment_and_that_over_the_files(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('[node]\nname = "file"\nkubeconfig = "/file"\n[labels]\nprefix = "file.org/"\n')
+    monkeypatch.setenv("DTAGENT_NODE__NAME", "environment")
+    monkeypatch.setenv("DTAGENT_NODE__KUBECONFIG", "/environment")
+    monkeypatch.setenv("DTAGENT_DEVICETREE__NODES", '["/", "gpu"]')
+    settings = load(file, {"node": {"name": "flag"}})
+    assert settings.node.name == "flag"
+    assert settings.node.kubeconfig == "/environment"
+    assert settings.labels.prefix == "file.org/"
+    assert settings.devicetree.nodes == ("/", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("5m", 300), ("1h30m", 5400), ("1h 30m", 5400), ("7d", 604800)],
+)
+def test_durations(file: Path, text: str, seconds: int) -> None:
+    file.write_text(f'resync_interval = "{text}"')
+    assert load(file).resync_interval == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("publish = node", "Invalid value (at line 1, column 11)"),
+        ("[node\n", "Expected ']' at the end of a table declaration (at line 1, column 6)"),
+        ("prefix = 'a.org/'",
+         "prefix: unknown key; known here: devicetree, labels, log_level, nfd, node, overlays, "
+         "publish, resync_interval, rules"),
+        ("[labels]\nprefx = 'a.org/'", 'labels.prefx: unknown key; did you mean "prefix"?'),
+        ("[label]\nprefix = 'a.org/'", 'label: unknown key; did you mean "labels"?'),
+        ("publish = 'api'", "publish: expected 'node' or 'nfd', not 'api'"),
+        ("labels = 5",
+         "labels: expected a valid dictionary or instance of LabelsTable, not 5"),
+        ("[labels]\nprefix = 5", "labels.prefix: expected a valid string, not 5"),
+        ("[labels]\nprefix = 'a.org'",
+         "labels.prefix: a label prefix is a domain followed by '/', such as \"example.org/\""),
+        ("[labels]\nprefix = 'x.kubernetes.io/'",
+         "labels.prefix: kubernetes.io and its subdomains are Kubernetes' own; "
+         "use a domain of yours"),
+        ("resync_interval = 'soon'",
+         'resync_interval: expected a duration such as "90s", "5m" or "1h30m"'),
+        ("resync_interval = 300",
+         'resync_interval: expected a duration such as "90s", "5m" or "1h30m"'),
+        ("resync_interval = '0s'",
+         "resync_interval: expected greater than or equal to 1, not '0s'"),
+        ("[devicetree]\nnodes = 'gpu'", "devicetree.nodes: expected a valid tuple, not 'gpu'"),
+        ("[devicetree]\nnodes = ['/', 'g*']",
+         "devicetree.nodes[1]: 'g*' is no node name; write a NAME, a /PATH or 'compatible:GLOB'"),
+        ("[[rules]]\nlabel = 'k8s.io/x'",
+         "rules[0].label: k8s.io and its subdomains are Kubernetes' own; use a domain of yours"),
+        ("[[rules]]\nproperty = 'model'", "rules[0].label: required, and missing"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_told_where_what_and_what_instead(
+    file: Path, text: str, message: str
+) -> None:
+    file.write_text(text)
+    assert refusal(file) == f"{file}: {message}"
+
+
+def test_each_mistake_has_a_line_and_each_line_its_own_file(file: Path) -> None:
+    file.write_text("[labels]\nprefix = 1\n[[rules]]\nlabel = 'a.org/x'\n")
+    second = dropin(file, "10.toml", "log_level = 'loud'\n[[rules]]\nlabel = 'x y'\n")
+    assert refusal(file).splitlines() == [
+        f"{second}: log_level: expected 'debug', 'info', 'warning' or 'error', not 'loud'",
+        f"{file}: labels.prefix: expected a valid string, not 1",
+        f"{second}: rules[0].label: 'x y' is no label name: up to 63 letters, digits, '-', '_' "
+        "or '.', with a letter or digit at both ends",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DTAGENT_LABELS__PREFX", "x", 'labels.prefx: unknown key; did you mean "prefix"?'),
+        ("DTAGENT_LABEL__PREFIX", "x", 'label: unknown key; did you mean "labels"?'),
+        ("DTAGENT_PUBLISH", "x", "publish: expected 'node' or 'nfd', not 'x'"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert str(caught.value) == f"environment variable {name}: {message}"
+
+
+def test_a_list_in_the_environment_that_is_no_json_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DTAGENT_DEVICETREE__NODES", "gpu")
+    with pytest.raises(ConfigError, match=r"^environment: .*devicetree.*are JSON there$"):
+        load()
+
+
+def test_a_file_that_cannot_be_read_is_told_why(file: Path, tmp_path: Path) -> None:
+    assert refusal(file) == f"{file}: No such file or directory"
+    assert refusal(tmp_path) == f"{tmp_path}: Is a directory"
+    file.write_bytes(b"\xff\xfe")
+    assert refusal(file) == f"{file}: not UTF-8 text"
+    file.write_text("a = " + "[" * 100_000)
+    assert refusal(file) == f"{file}: nested too deeply"
+
+
+def test_what_is_in_effect_reads_back_as_itself(file: Path) -> None:
+    file.write_text(
+        'resync_interval = "90s"\n[node]\nname = "a\\"b\\u007f"\n[labels.vendor_aliases]\n'
+        '"with space" = "x"\n[[rules]]\nlabel = "a.org/x"\n'
+    )
+    settings = load(file)
+    file.write_text(as_toml(settings))
+    assert load(file).model_dump() == settings.model_dump()
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.publish = "nfd"
+
+
+def test_reading_settings_imports_no_kubernetes() -> None:
+    program = "import sys, dtagent.cli; print(sorted(m for m in sys.modules if 'kube' in m))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "[]\n"

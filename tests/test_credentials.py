@@ -1,0 +1,211 @@
+"""Kubeconfigs: which are tried, what is read from them, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtagent import credentials
+from dtagent.credentials import fingerprint, kubeconfigs, load
+from dtagent.errors import CredentialsError
+from tests.apiserver.certificates import Authority, now
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "kubelet.kubeconfig"
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority()
+
+
+def write(
+    file: Path,
+    cluster: dict[str, Any] | None = None,
+    user: dict[str, Any] | None = None,
+) -> None:
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [
+            {"name": "k", "cluster": {"server": "https://127.0.0.1:6443"} | (cluster or {})}
+        ],
+        "users": [{"name": "u", "user": user or {}}],
+    }
+    file.write_text(json.dumps(config))
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(CredentialsError) as caught:
+        load(file)
+    return str(caught.value).replace(str(file), "FILE").replace(str(file.parent), "DIR")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "FILE, line 1: not YAML"),
+        ("a: 1\nb: 2: 3\n", "FILE, line 2: not YAML"),
+        ("", "FILE: not a kubeconfig"),
+        ("{}", "FILE: has no context None"),
+        ("current-context: x", "FILE: has no context 'x'"),
+        ("{current-context: x, contexts: [{name: x, context: {cluster: k}}]}",
+         "FILE: has no cluster 'k'"),
+        ("{current-context: x, contexts: 5}", "FILE: has no context 'x'"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_kubeconfig_is_told_so(file: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    assert refusal(file) == message
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "message"),
+    [
+        ({}, {"exec": {"command": "aws"}},
+         "FILE: uses an exec plugin, which dtagent does not run; "
+         "give [node] kubeconfig a file with a certificate or a token"),
+        ({}, {"auth-provider": {"name": "gcp"}},
+         "FILE: uses an auth-provider plugin, which dtagent does not run; "
+         "give [node] kubeconfig a file with a certificate or a token"),
+        ({"server": "http://127.0.0.1"}, {},
+         "FILE: server 'http://127.0.0.1' is not an https:// address"),
+        ({"server": None}, {}, "FILE: server 'None' is not an https:// address"),
+        ({"insecure-skip-tls-verify": True}, {},
+         "FILE: insecure-skip-tls-verify is not supported; name its certificate-authority"),
+        ({"certificate-authority": "ca.crt"}, {}, "DIR/ca.crt: No such file or directory"),
+        ({"certificate-authority-data": "%"}, {},
+         "FILE: certificate-authority-data is not base64"),
+        ({"certificate-authority-data": "bm8="}, {},
+         "FILE: its certificate-authority is not PEM"),
+        ({}, {"client-certificate-data": "bm8=", "client-key-data": "bm8="},
+         "FILE: its client certificate and key are no pair in PEM, or are encrypted"),
+        ({}, {"tokenFile": "token"}, "DIR/token: No such file or directory"),
+    ],
+)  # fmt: skip
+def test_a_kubeconfig_that_cannot_be_used_is_told_why(
+    file: Path, cluster: dict[str, Any], user: dict[str, Any], message: str
+) -> None:
+    write(file, cluster, user)
+    assert refusal(file) == message
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_told_why(file: Path) -> None:
+    assert refusal(file) == "FILE: No such file or directory"
+    file.mkdir()
+    assert refusal(file) == "FILE: Is a directory"
+
+
+def test_a_certificate_with_another_ones_key_is_told(file: Path, authority: Authority) -> None:
+    """As k3s leaves them on the disk for a moment at each start."""
+    certificate, _ = authority.issue("a", (), not_after=now())
+    _, key = authority.issue("a", (), not_after=now())
+    user = {
+        "client-certificate-data": base64.b64encode(certificate).decode(),
+        "client-key-data": base64.b64encode(key).decode(),
+    }
+    write(file, user=user)
+    assert refusal(file) == (
+        "FILE: its client certificate and key are no pair in PEM, or are encrypted"
+    )
+
+
+def test_an_encrypted_key_asks_nobody_for_a_password(file: Path, authority: Authority) -> None:
+    from cryptography.hazmat.primitives import serialization as s
+
+    certificate, key = authority.issue("a", (), not_after=now())
+    encrypted = s.load_pem_private_key(key, None).private_bytes(
+        s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"secret")
+    )
+    user = {
+        "client-certificate-data": base64.b64encode(certificate).decode(),
+        "client-key-data": base64.b64encode(encrypted).decode(),
+    }
+    write(file, user=user)
+    assert refusal(file) == (
+        "FILE: its client certificate and key are no pair in PEM, or are encrypted"
+    )
+
+
+def test_chain_and_host_name_are_checked_and_strictness_is_not(file: Path) -> None:
+    write(file)
+    context = load(file).context
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+
+
+def test_files_are_found_beside_the_kubeconfig_and_a_token_in_its_file(file: Path) -> None:
+    (file.parent / "token").write_text("s3cret\n")
+    write(file, {"tls-server-name": "kubernetes"}, {"tokenFile": "token"})
+    loaded = load(file)
+    assert (loaded.token, loaded.tls_server_name) == ("s3cret", "kubernetes")
+    assert "s3cret" not in repr(loaded)
+
+
+def test_the_known_places_are_tried_in_order_and_then_the_environments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [
+        "var/lib/rancher/k3s/agent/kubelet.kubeconfig",
+        "var/lib/rancher/rke2/agent/kubelet.kubeconfig",
+        "etc/kubernetes/kubelet.conf",
+        "var/snap/microk8s/current/credentials/kubelet.config",
+        "var/lib/k0s/kubelet.conf",
+        "var/lib/microshift/resources/kubelet/kubeconfig",
+        "home/config",
+    ]
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / places[-1]}:{tmp_path / 'missing'}")
+    assert kubeconfigs(host=tmp_path) == []
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    assert kubeconfigs(host=tmp_path) == [tmp_path / place for place in places]
+    assert kubeconfigs("/configured", tmp_path) == [Path("/configured")]
+
+
+def test_a_data_dir_that_was_moved_is_followed(tmp_path: Path) -> None:
+    config = tmp_path / "etc/rancher/k3s/config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("data-dir: /mnt/nvme/k3s\n")
+    moved = tmp_path / "mnt/nvme/k3s/agent/kubelet.kubeconfig"
+    moved.parent.mkdir(parents=True)
+    moved.touch()
+    assert kubeconfigs(host=tmp_path) == [moved]
+    config.write_text("][")
+    assert kubeconfigs(host=tmp_path) == []
+
+
+def test_the_fingerprint_changes_with_each_file_and_only_then(file: Path, tmp_path: Path) -> None:
+    assert fingerprint(str(file)) == ((file,),)
+    first, second = tmp_path / "1.pem", tmp_path / "2.pem"
+    first.write_text("1")
+    second.write_text("2")
+    current = tmp_path / "current.pem"
+    current.symlink_to(first)
+    write(file, user={"client-certificate": "current.pem", "client-key": "current.pem"})
+    before = fingerprint(str(file))
+    assert fingerprint(str(file)) == before
+    current.unlink()  # kubeadm's style: the link is briefly absent
+    absent = fingerprint(str(file))
+    current.symlink_to(second)
+    assert len({before, absent, fingerprint(str(file))}) == 3
+
+
+def test_no_key_is_left_in_memory_under_a_name(file: Path, authority: Authority) -> None:
+    certificate, key = authority.issue("a", (), not_after=now())
+    user = {
+        "client-certificate-data": base64.b64encode(certificate).decode(),
+        "client-key-data": base64.b64encode(key).decode(),
+    }
+    write(file, user=user)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    credentials.load(file)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,0 +1,71 @@
+"""`publish = "nfd"`: the features file in place of the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host import PREFIX, Host
+from tests.test_run import start
+
+
+@pytest.fixture
+def nfd(host: Host) -> Host:
+    """A host that publishes to a features file."""
+    folder = host.config.parent / "features.d"
+    folder.mkdir()
+    host.configure(f'publish = "nfd"\nnfd.features_file = "{folder}/devicetree-features"')
+    return host
+
+
+def features(host: Host) -> dict[str, str]:
+    folder = host.config.parent / "features.d"
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_the_file_holds_a_line_a_label_and_the_node_is_left_alone(nfd: Host) -> None:
+    nfd.compatible("acme,board", "acme,a")
+    assert nfd.run("publish") == 0
+    lines = f"{PREFIX}acme-a=1\n{PREFIX}acme-board=1\n"
+    assert features(nfd) == {"devicetree-features": lines}
+    assert nfd.labels == {}
+
+
+def test_the_file_is_replaced_whole_and_only_when_it_differs(nfd: Host) -> None:
+    file = nfd.config.parent / "features.d" / "devicetree-features"
+    nfd.run("publish")
+    first = file.stat()
+    nfd.run("publish")
+    assert file.stat().st_ino == first.st_ino
+    nfd.compatible("acme,other")
+    nfd.run("publish")
+    assert file.stat().st_ino != first.st_ino
+
+
+def test_a_folder_that_is_not_there_is_told_with_the_remedy(
+    nfd: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = nfd.config.parent / "features.d"
+    folder.rmdir()
+    assert nfd.run("publish") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"dtagent: {folder}/devicetree-features: No such file or directory; its folder must be "
+        "there, and the unit must be allowed to write in it: see the drop-in nfd.conf among the "
+        "examples"
+    )
+
+
+def test_labels_of_ours_on_the_node_are_named_once_and_cleared_by_clear(host: Host) -> None:
+    host.run("publish")
+    folder = host.config.parent / "features.d"
+    folder.mkdir()
+    host.configure(
+        f'publish = "nfd"\nresync_interval = "1s"\nnfd.features_file = "{folder}/devicetree"'
+    )
+    with start(host) as agent:
+        agent.wait_error("nfd-master would fight over them: systemctl stop dtagent && dtagent cl")
+        host.compatible("acme,later")
+        agent.wait_error(f"+{PREFIX}acme-later=1")
+        assert len([line for line in agent.errors if "fight" in line]) == 1
+    assert host.run("clear") == 0
+    assert host.labels == {}
+    assert features(host) == {}

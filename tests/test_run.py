@@ -1,0 +1,217 @@
+"""`dtagent run` as a process, against the real API server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dtagent.state import runtime_directory
+from tests.apiserver import ApiServer
+from tests.host import PREFIX, Host
+from tests.process import Process, wait_for
+
+BOARD = {PREFIX + "acme-board": "1"}
+
+
+def start(host: Host, *options: str, **environ: str) -> Process:
+    directory = host.config.parent
+    return Process(directory, "--config", str(host.config), *options, **environ)
+
+
+@pytest.fixture
+def agent(host: Host) -> Iterator[Process]:
+    """The agent, labels published."""
+    with start(host) as agent:
+        agent.wait_said("READY=1")
+        wait_for(lambda: host.labels == BOARD, "labels on the Node")
+        yield agent
+
+
+def test_it_publishes_says_it_is_ready_and_stops_when_told(host: Host, agent: Process) -> None:
+    agent.wait_said("STATUS=")
+    assert agent.status.startswith(f"1 label true on Node {host.name} at ")
+    assert agent.stop() == 0
+    assert agent.said[-1] == "STOPPING=1"
+    assert host.labels == BOARD
+    assert agent.errors == [
+        f"dtagent: Node {host.name} at {host.cluster.url}, by {host.kubeconfig}",
+        f"dtagent: Node {host.name}: +{PREFIX}acme-board=1",
+    ]
+
+
+def test_a_reload_rescans_the_tree(host: Host, agent: Process) -> None:
+    host.add("sensor@1", {"compatible": b"acme,sensor\0"})
+    agent.reload()
+    wait_for(lambda: PREFIX + "acme-sensor" in host.labels, "the sensor's label")
+
+
+def test_a_reload_takes_the_new_configuration(host: Host, agent: Process) -> None:
+    host.configure('labels.prefix = "other.example/"')
+    agent.reload()
+    wait_for(lambda: host.labels == {"other.example/acme-board": "1"}, "the new prefix")
+
+
+def test_a_wrong_configuration_is_not_taken_and_the_old_one_stays(
+    host: Host, agent: Process
+) -> None:
+    host.configure("publish = 5")
+    host.add("sensor@1", {"compatible": b"acme,sensor\0"})
+    agent.reload()
+    agent.wait_error("configuration not reloaded, the old one stays: ")
+    wait_for(lambda: PREFIX + "acme-sensor" in host.labels, "a scan with the old configuration")
+    assert agent.stop() == 0
+
+
+def test_a_wrong_configuration_at_the_start_is_exit_status_2(host: Host) -> None:
+    host.configure("publish = 5")
+    with start(host) as agent:
+        agent.wait_said("STATUS=wrong configuration: ")
+        agent.popen.wait(60)
+        assert agent.stop() == 2
+
+
+def test_drift_is_put_right_at_the_next_resync(host: Host) -> None:
+    host.configure('resync_interval = "1s"')
+    with start(host) as agent:
+        agent.wait_said("READY=1")
+        host.cluster.patch_labels(host.name, {PREFIX + "acme-board": None}, manager="someone")
+        wait_for(lambda: host.labels == BOARD, "the label that somebody deleted")
+
+
+def test_it_is_ready_without_a_cluster_and_publishes_when_one_appears(host: Host) -> None:
+    kubeconfig = host.kubeconfig.read_text()
+    host.kubeconfig.unlink()
+    with start(host) as agent:
+        agent.wait_said("READY=1")
+        agent.wait_said("STATUS=waiting since ")
+        host.kubeconfig.write_text(kubeconfig)
+        wait_for(lambda: host.labels == BOARD, "labels after the kubeconfig came")
+        agent.wait_error("is in reach again")
+        assert len([line for line in agent.errors if "trying again until it works" in line]) == 1
+
+
+def test_an_outage_is_one_warning_and_one_notice(tmp_path: Path) -> None:
+    directory = tmp_path / "cluster"
+    directory.mkdir()
+    with ApiServer(directory) as cluster:
+        host = Host(cluster, "n", tmp_path / "host")
+        cluster.create_node("n")
+        host.configure('resync_interval = "1s"')
+        with start(host) as agent:
+            wait_for(lambda: host.labels == BOARD, "labels on the Node")
+            cluster.stop_server()
+            agent.wait_error("trying again until it works")
+            host.compatible("acme,changed-meanwhile")
+            cluster.start_server()
+            expected = {PREFIX + "acme-changed-meanwhile": "1"}
+            wait_for(lambda: host.labels == expected, "the newest result, after the outage")
+            agent.wait_error("is in reach again")
+            assert agent.stop() == 0
+        warnings = [line for line in agent.errors if "trying again" in line]
+        assert len(warnings) == 1
+        assert f"{cluster.url}: " in warnings[0]
+
+
+def test_a_stop_does_not_wait_for_a_server_that_never_answers(host: Host) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        host.cluster.kubeconfig(host.name, path=host.kubeconfig, server=url)
+        with start(host) as agent:
+            connection, _ = silent.accept()
+            connection.recv(1)  # it waits for our side of the handshake now
+            agent.popen.terminate()
+            agent.popen.wait(10)  # the request's own deadline is 20 s
+            assert agent.stop() == 0
+            connection.close()
+        assert "STOPPING=1" in agent.said
+
+
+def test_a_tree_that_cannot_be_read_takes_no_label_off(host: Host, agent: Process) -> None:
+    away = host.base.with_name("away")
+    host.base.rename(away)
+    mark = host.cluster.audit_mark()
+    agent.reload()
+    agent.wait_error("no devicetree at ")
+    agent.wait_said("STATUS=cannot read the devicetree: ")
+    assert host.labels == BOARD
+    assert "patch" not in [verb for verb, _ in host.requests(mark)]
+    away.rename(host.base)
+    agent.reload()
+    agent.wait_error("the devicetree can be read again")
+
+
+def test_one_writer_on_the_host(
+    host: Host, agent: Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("publish", "clear", "run"):
+        assert host.run(command) == 1
+        assert "keeps the labels; first: systemctl stop dtagent" in capsys.readouterr().err
+    agent.stop()
+    assert host.run("publish") == 0
+
+
+def test_a_dry_run_prints_the_patch_and_sends_and_writes_nothing(host: Host) -> None:
+    mark = host.cluster.audit_mark()
+    with start(host, "--dry-run") as agent:
+        wait_for(lambda: "" in agent.output, "a whole patch")
+        agent.stop()
+    node = host.cluster.node(host.name)
+    assert node is not None
+    assert agent.output == [
+        f"PATCH /api/v1/nodes/{host.name}?fieldManager=dtagent&force=true",
+        "Content-Type: application/apply-patch+yaml",
+        "",
+        "apiVersion: v1",
+        "kind: Node",
+        "metadata:",
+        "  labels:",
+        f"    {PREFIX}acme-board: '1'",
+        f"  name: {host.name}",
+        f"  uid: {node['metadata']['uid']}",
+        "",
+    ]
+    assert {verb for verb, _ in host.requests(mark)} == {"create", "get"}
+    assert host.labels == {}
+    assert list(runtime_directory().iterdir()) == []
+
+
+def test_a_dry_run_with_no_server_compares_with_an_empty_node(host: Host) -> None:
+    host.kubeconfig.unlink()
+    with start(host, "--dry-run", "--node-name", "n") as agent:
+        wait_for(lambda: agent.output.count("") == 2, "a whole patch")
+    assert agent.output[0].startswith("# compared with an empty Node: ")
+    assert agent.output[-3:] == ["  name: n", "  uid: unknown", ""]
+
+
+def test_the_watchdog_is_fed(host: Host) -> None:
+    with start(host, WATCHDOG_USEC="200000") as agent:
+        wait_for(lambda: agent.said.count("WATCHDOG=1") >= 3, "three feedings")
+
+
+def test_control_characters_of_a_tree_begin_no_line_of_the_journal(host: Host) -> None:
+    host.compatible("acme,board\n<0>forged\x1b[31m")
+    with start(host) as agent:
+        agent.wait_said("READY=1")
+        agent.stop()
+    assert not [line for line in agent.errors if line.startswith("<0>")]
+    assert "\x1b" not in "".join(agent.errors)
+
+
+def test_only_light_modules_are_loaded(host: Host) -> None:
+    """The kubernetes client's API models alone would double the memory of the agent."""
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from dtagent import transport, agent, publish; transport._client();"
+        "print('kubernetes.client.rest' in sys.modules, len([m for m in sys.modules if "
+        "m.startswith(('kubernetes.client.models', 'kubernetes.client.api'))]),"
+        "[m for m in ('aiohttp', 'oauthlib', 'websocket') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["True", "0", "[]"]
