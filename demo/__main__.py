@@ -1,32 +1,36 @@
 """`make demo`: the main job on an example board, without a cluster and without a board.
 
-A folder stands for the devicetree of a Jetson Nano. `dtagent scan` shows its labels, then
-`dtagent run --dry-run` the very patch that it would send, and the changed one as a node comes and
-goes.
+One folder stands for the devicetree of a Jetson Nano, another for configfs. `dtagent scan` shows
+the labels, then `dtagent run --dry-run` the very patch that it would send, and the changed ones as
+an overlay comes and goes.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
 from demo.jetson_nano import JETSON_NANO
-from demo.tree import Tree, add_node, remove_node, strings, write_tree
+from demo.tree import add_node, remove_node, strings, write_tree
 
 NODES = ["-n", "gpu", "pwm-fan", "lidar"]
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="dtagent-demo-") as folder:
-        base = Path(folder) / "base"
+    with tempfile.TemporaryDirectory(prefix="dtagent-demo-") as place:
+        folder = Path(place)
+        base, overlays = folder / "base", folder / "overlays"
         write_tree(JETSON_NANO, base)
+        overlays.mkdir()
         # Of their own, so that a cluster and a configuration of this machine stay out of it.
-        config = Path(folder) / "dtagent.toml"
-        config.touch()
+        config = folder / "dtagent.toml"
+        config.write_text(f'[overlays]\npath = "{overlays}"\n')
         options = ["--config", str(config), "--root", str(base), *NODES]
 
         say("the labels of a Jetson Nano: dtagent scan -n gpu pwm-fan lidar")
@@ -34,7 +38,7 @@ def main() -> None:
 
         say("the patch for its Node: dtagent run --dry-run")
         dry_run = ["run", "--dry-run", "--node-name", "jetson"]
-        dry_run += ["--kubeconfig", str(Path(folder) / "kubelet.kubeconfig")]
+        dry_run += ["--kubeconfig", str(folder / "kubelet.kubeconfig")]
         with subprocess.Popen(
             [sys.executable, "-m", "dtagent", *dry_run, *options],
             stdout=subprocess.PIPE,
@@ -44,19 +48,29 @@ def main() -> None:
             assert agent.stdout is not None
             show_patch(agent.stdout)
 
-            say("a lidar on I2C appears in the tree, and the agent is told to look again")
-            lidar: Tree = {"compatible": strings("acme,lidar-2"), "status": strings("okay")}
-            add_node(base, "/lidar@0", lidar)
-            agent.send_signal(signal.SIGHUP)
+            say("an overlay is written, and the kernel takes 300 ms to put its lidar in the tree")
+            write_overlay(overlays / "2_lidar")
+            time.sleep(0.3)
+            add_node(base, "/lidar@0", {"compatible": strings("acme,lidar-2")})
             show_patch(agent.stdout)
 
-            say("the lidar is gone again")
+            say("10 s without a change: the overlay itself is believed, and becomes a label")
+            show_patch(agent.stdout)
+
+            say("the overlay is removed")
             remove_node(base, "/lidar@0")
-            agent.send_signal(signal.SIGHUP)
+            shutil.rmtree(overlays / "2_lidar")
             show_patch(agent.stdout)
 
             agent.send_signal(signal.SIGTERM)
         say(f"dtagent was told to stop, and ended with exit status {agent.returncode}")
+
+
+def write_overlay(overlay: Path) -> None:
+    """What configfs shows of an applied overlay, in Raspberry Pi's dialect."""
+    overlay.mkdir()
+    for file, content in {"path": "\n", "dtbo": "blob", "status": "applied\n"}.items():
+        (overlay / file).write_text(content)
 
 
 def say(text: str) -> None:

@@ -13,20 +13,25 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from dtagent import credentials, devicetree, labels
+from dtagent import devicetree, labels, overlays, patch
 from dtagent.errors import ConfigError, DtagentError, TreeError
+from dtagent.labels import Labels
 from dtagent.log import NOTICE
+from dtagent.outage import Outage
 from dtagent.publish import Publisher
 from dtagent.settings import Settings
+from dtagent.settle import Hold, Settle
 from dtagent.systemd import Systemd
+from dtagent.watch import OverlayWatch
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
 LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
-BACKOFF_FIRST, BACKOFF_MAX = 1.0, 60.0  # seconds
-CLOCK_STEP = 1.0  # seconds that the wall clock may drift from the monotonic one between looks
+TREE_RETRY = 60.0  # seconds at most to the next scan after one that failed
+BURST, BURST_TIME = 10, 10.0  # so many publications in so many seconds at most
 NEVER = math.inf
 
 log = logging.getLogger(__name__)
@@ -37,6 +42,7 @@ class Event(enum.Enum):
 
     STOP = "stop"
     RELOAD = "reload"
+    OVERLAY = "overlay"
 
 
 class Stopped(BaseException):
@@ -56,28 +62,38 @@ class Agent:
     ) -> None:
         self._load, self._publisher_for = load, publisher
         self._systemd, self._events, self._clock = systemd, events, clock
-        self._settings = load()
-        self._publisher = publisher(self._settings)
-        self._labels: labels.Labels | None = None
-        self._outage: type[DtagentError] | None = None
-        self._kind: type[DtagentError] | None = None
         self._tree_failure = ""
-        self._since = ""
-        self._attempts = 0
-        self._hope = self._signs()
+        self._found: Labels | None = None
+        self._wanted: dict[str, str] | None = None
+        self._reported: tuple[frozenset[str], dict[str, str]] | None = None
+        self._resync = False
+        self._settle, self._hold = Settle(), Hold()
+        self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
         self._steps: Mapping[str, Callable[[], None]] = {
             "feed": self._feed,
             "look": self._look,
+            "resync": self._begin_resync,
             "scan": self._scan,
             "publish": self._publish,
         }
-        self._due = {"feed": 0.0, "look": NEVER, "scan": 0.0, "publish": NEVER}
+        self._due = {"feed": 0.0, "look": NEVER, "resync": 0.0, "scan": NEVER, "publish": NEVER}
+        self._take(load())
+
+    def _take(self, settings: Settings) -> None:
+        self._settings = settings
+        self._publisher = self._publisher_for(settings)
+        self._outage = Outage(settings.node.kubeconfig)
+        changed = partial(self._events.put, Event.OVERLAY)
+        concerned = overlays.concern(settings)
+        self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
 
     def run(self) -> None:
         """Scan, publish, wait; until STOP comes or Stopped is raised."""
         late = threading.Timer(READY_AFTER, self._systemd.ready)
         late.daemon = True
         late.start()
+        # An overlay may be on its way in while we start, and all its events over.
+        self._settle.begin(self._clock())
         try:
             while self._turn():
                 pass
@@ -86,26 +102,35 @@ class Agent:
         finally:
             late.cancel()
             self._systemd.stopping()
-            self._publisher.close()
+            self._close()
 
     def _turn(self) -> bool:
-        """Take one event or one deadline; False when it is time to stop."""
-        event = self._wait()
-        if event is Event.STOP:
-            return False
-        if event is Event.RELOAD:
-            self._reload()
+        """Take the events or one deadline; False when it is time to stop."""
+        for event in self._wait():
+            if event is Event.STOP:
+                return False
+            if event is Event.RELOAD:
+                self._reload()
+            else:
+                now = self._clock()
+                self._settle.begin(now)
+                self._hold.event(now)
+                self._schedule()
         for name, step in self._steps.items():
             if self._clock() >= self._due[name]:
                 step()
         return True
 
-    def _wait(self) -> Event | None:
+    def _wait(self) -> list[Event]:
+        """What has happened until the next deadline, of a storm all that is there."""
         wait = max(0.0, min(self._due.values()) - self._clock())
         try:
-            return self._events.get(timeout=wait)
+            events = [self._events.get(timeout=wait)]
+            while not self._events.empty():
+                events.append(self._events.get(timeout=0))
         except queue.Empty:
-            return None
+            return []
+        return events
 
     def _feed(self) -> None:
         interval = self._systemd.feed_interval
@@ -113,83 +138,107 @@ class Agent:
             self._systemd.feed()
         self._due["feed"] = self._clock() + interval if interval else NEVER
 
+    def _begin_resync(self) -> None:
+        """Scan the tree, and compare with what the Node really bears."""
+        interval = self._settings.resync_interval * random.uniform(0.9, 1.1)
+        now = self._clock()
+        self._resync, self._due["resync"], self._due["scan"] = True, now + interval, now
+
+    def _schedule(self) -> None:
+        """The next scan: to see what an event brings, or that what was lost stays lost."""
+        due = [at for at in (self._settle.due, self._hold.due) if at is not None]
+        self._due["scan"] = min(due, default=NEVER)
+
     def _scan(self) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
-        settings = self._settings
-        self._due["scan"] = self._clock() + settings.resync_interval * random.uniform(0.9, 1.1)
-        tree = devicetree.LiveTree(settings.devicetree.root)
+        if self._watch and self._settle.last:
+            self._watch.renew()  # a folder that the watch overlooked is seen by this scan
+        start = self._clock()
+        applied = overlays.applied(self._watch.folder) if self._watch else frozenset()
+        tree = devicetree.LiveTree(self._settings.devicetree.root)
+        decide = partial(labels.decide, settings=self._settings, overlays=applied)
         try:
-            found = devicetree.scan(tree, partial(labels.decide, settings=settings))
+            found = devicetree.scan(tree, decide)
         except TreeError as error:
-            self._due["scan"] = min(self._due["scan"], self._clock() + BACKOFF_MAX)
-            if str(error) != self._tree_failure:
-                self._tree_failure = str(error)
-                log.warning("%s; the labels stay as they are", error)
-                self._systemd.status(f"cannot read the devicetree: {error}")
+            self._tree_failed(error, start)
             return
+        now = self._clock()
         if self._tree_failure:
             log.log(NOTICE, "the devicetree can be read again")
             self._tree_failure = ""
         for note in found.notes:
-            if self._labels is None or note not in self._labels.notes:
+            if self._found is None or note not in self._found.notes:
                 log.info("%s", note)
-        self._labels = found
-        if not self._outage:
-            self._due["publish"] = self._clock()
+        changed = self._found is not None and found.labels != self._found.labels
+        self._settle.scanned(start, now, changed)
+        self._found = found
+        self._decide(found, applied, now)
+        self._schedule()
+
+    def _tree_failed(self, error: TreeError, start: float) -> None:
+        now = self._clock()
+        self._settle.scanned(start, now, changed=False)
+        self._schedule()
+        self._due["resync"] = min(self._due["resync"], now + TREE_RETRY)
+        if str(error) != self._tree_failure:
+            self._tree_failure = str(error)
+            log.warning("%s; the labels stay as they are", error)
+            self._systemd.status(f"cannot read the devicetree: {error}")
+
+    def _decide(self, found: Labels, applied: frozenset[str], now: float) -> None:
+        """What of a scan is to be published, and when."""
+        over = self._settle.over
+        # Some kernels say "applied" while they apply, and after they failed.
+        unsettled = frozenset(() if over else map(labels.overlay_key, applied))
+        wanted = self._hold.decide(found.labels, now, unsettled)
+        if over or self._reported is None:
+            self._report_overlays(applied, wanted)
+        if wanted != self._wanted or self._resync:
+            self._wanted = wanted
+            if not self._outage:
+                self._due["publish"] = max(now, self._published[0] + BURST_TIME)
+
+    def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:
+        """A line for each overlay that came or went, with what it changed."""
+        before, labels_before = self._reported or (frozenset(), dict(wanted))
+        changes = ", ".join(patch.changed(labels_before, wanted)) or "no label"
+        for name in sorted(applied - before):
+            log.info("overlay %s is applied; it changed %s", ascii(name)[1:-1], changes)
+        for name in sorted(before - applied):
+            log.info("overlay %s is gone; it changed %s", ascii(name)[1:-1], changes)
+        self._reported = applied, dict(wanted)
 
     def _publish(self) -> None:
         """Make the newest labels true on the Node, or wait longer each time that fails."""
         self._due["publish"] = NEVER
-        if self._labels is None:
+        if self._wanted is None:
             return
-        self._hope = self._signs()
+        self._outage.attempt()
         try:
-            outcome = self._publisher.publish(self._labels.labels)
+            outcome = self._publisher.publish(self._wanted, self._resync)
         except DtagentError as error:
-            self._fail(error)
+            now = self._clock()
+            self._due["publish"] = now + self._outage.failed(error)
+            self._due["look"] = now + LOOK_INTERVAL
+            self._systemd.status(f"waiting since {self._outage.since}: {error}")
             return
-        if self._outage:
-            log.log(NOTICE, "%s is in reach again", outcome.place)
-        self._outage, self._kind, self._attempts, self._due["look"] = None, None, 0, NEVER
+        self._outage.ended(outcome.place)
+        self._resync, self._due["look"] = False, NEVER
         if outcome.changes:
+            self._published.append(self._clock())
             log.info("%s: %s", outcome.place, ", ".join(outcome.changes))
-        at = time.strftime("%Y-%m-%d %H:%M:%S")
-        count = len(self._labels.labels)
-        noun = "label" if count == 1 else "labels"
-        self._systemd.status(f"{count} {noun} true on {outcome.place} at {at}")
+        count = len(self._wanted)
+        self._systemd.status(
+            f"{count} {'label' if count == 1 else 'labels'} true on {outcome.place} "
+            f"at {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        )
         self._systemd.ready()
 
-    def _fail(self, error: DtagentError) -> None:
-        """One warning when an outage begins or changes its kind, none for each retry."""
-        if self._outage is None:
-            self._since = time.strftime("%Y-%m-%d %H:%M:%S")
-        # A server that starts up gives many answers, each once.
-        kind, before, self._kind = type(error), self._kind, type(error)
-        if self._outage is None or self._outage is not kind is before:
-            self._outage = kind
-            log.warning("%s; trying again until it works", error)
-        else:
-            log.debug("%s", error)
-        self._systemd.status(f"waiting since {self._since}: {error}")
-        longest = min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** min(self._attempts, 10))
-        self._attempts += 1
-        now = self._clock()
-        self._due["publish"] = now + random.uniform(0.1, longest)
-        self._due["look"] = now + LOOK_INTERVAL
-
     def _look(self) -> None:
-        """Cut the wait short when the credentials, or the wall clock, have changed."""
+        """Cut the wait short when there is something to hope from."""
         self._due["look"] = self._clock() + LOOK_INTERVAL
-        files, offset = self._signs()
-        files_before, offset_before = self._hope
-        if files != files_before or abs(offset - offset_before) > CLOCK_STEP:
-            self._attempts = 0
+        if self._outage.hope():
             self._due["publish"] = self._clock()
-
-    def _signs(self) -> tuple[tuple[object, ...], float]:
-        """A board without a clock boots in the past, where every certificate is not yet valid."""
-        files = credentials.fingerprint(self._settings.node.kubeconfig)
-        return files, time.time() - time.monotonic()
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
@@ -198,11 +247,13 @@ class Agent:
         except ConfigError as error:
             log.error("configuration not reloaded, the old one stays: %s", error)
         else:
-            self._publisher.close()
-            self._settings = settings
-            self._publisher = self._publisher_for(settings)
+            self._close()
+            self._take(settings)
+            self._hold = Hold()
             log.info("configuration reloaded")
-        self._due["scan"] = self._clock()
-        self._attempts = 0
-        if self._outage:
-            self._due["publish"] = self._clock()
+        self._due["resync"] = self._clock()
+
+    def _close(self) -> None:
+        if self._watch:
+            self._watch.close()
+        self._publisher.close()

@@ -121,14 +121,17 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
-    from dtagent import devicetree, labels
+    from dtagent import devicetree, labels, overlays
 
     tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
+    applied: frozenset[str] = frozenset()
     if dtb is not None:
         from dtagent.blob import Blob
 
         tree = Blob(dtb)
-    return devicetree.scan(tree, partial(labels.decide, settings=settings))
+    elif overlays.concern(settings):
+        applied = overlays.applied(overlays.find(settings.overlays.path))
+    return devicetree.scan(tree, partial(labels.decide, settings=settings, overlays=applied))
 
 
 def _scan(options: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ class NfdPublisher:
         self._node_settings = node_settings
         self._looked = False
 
-    def publish(self, labels: Mapping[str, str]) -> Outcome:
+    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         """Replace the file in one step, and only when it says something else."""
         text = render(labels)
         before = self._read()

@@ -17,6 +17,7 @@ from dtagent.names import Selector
 from dtagent.settings import Rule, Settings
 
 MAX_LABELS = 256
+OVERLAY_PREFIX = "overlay.devicetree.org/"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,11 @@ class Labels:
     notes: Sequence[str] = ()
 
 
-def decide(nodes: Iterable[Node], settings: Settings) -> Labels:
-    """Decide the labels in one walk over `nodes`, reading no more than the selectors need."""
+def decide(nodes: Iterable[Node], settings: Settings, overlays: Iterable[str] = ()) -> Labels:
+    """Decide the labels in one walk over `nodes`, reading no more than the selectors need.
+
+    `overlays` are the names of those that are applied at run time.
+    """
     counted = settings.devicetree.nodes
     selectors = [Selector.parse(text) for text in (*counted, *(r.node for r in settings.rules))]
     selected = [
@@ -45,6 +49,8 @@ def decide(nodes: Iterable[Node], settings: Settings) -> Labels:
             if rule.label in labels:
                 notes.append(f"{rule.label}: its rule's value stands, not a compatible's count")
             labels[rule.label] = value
+    if settings.overlays.labels:
+        labels |= _overlay_labels(overlays, notes)
     if dropped := sorted(labels)[MAX_LABELS:]:
         notes.append(f"dropped, more than {MAX_LABELS} labels: {', '.join(dropped)}")
     kept = {key: labels[key] for key in sorted(labels)[:MAX_LABELS]}
@@ -65,6 +71,25 @@ def _counts(nodes: Iterable[Node], settings: Settings, notes: list[str]) -> dict
         if len(several) > 1:
             notes.append(f"{key}: counts {', '.join(map(ascii, sorted(several)))} together")
     return {key: str(count) for key, count in found.items()}
+
+
+def overlay_key(name: str) -> str:
+    """The label key of an overlay, or "" when nothing of its name can stand in one."""
+    fitted = names.fit(name, unique=name.encode("utf-8", "surrogateescape"))
+    return OVERLAY_PREFIX + fitted if fitted else ""
+
+
+def _overlay_labels(overlays: Iterable[str], notes: list[str]) -> dict[str, str]:
+    labels = {}
+    for name in sorted(overlays):
+        key = overlay_key(name)
+        if not key:
+            notes.append(f"overlay {name!a}: no label, it has no letter or digit")
+            continue
+        if key != OVERLAY_PREFIX + name:
+            notes.append(f"{key}: stands for overlay {name!a}")
+        labels[key] = "applied"
+    return labels
 
 
 def _key(compatible: str, settings: Settings, notes: list[str]) -> str:

@@ -74,14 +74,18 @@ def clear(name: str, observed: Observed) -> list[Patch]:
 
 def changes(desired: Mapping[str, str], observed: Observed) -> list[str]:
     """What `plan` alters on the Node, for a log line: `+key=value` and `-key`."""
-    labels = observed.labels or {}
-    added = [f"+{key}={value}" for key, value in desired.items() if labels.get(key) != value]
-    gone = [
-        f"-{key}"
-        for key in labels
-        if key not in desired and (key in observed.owned or key.startswith(GO_LABELLER_PREFIX))
-    ]
-    return sorted(added) + sorted(gone)
+    ours = {
+        key: value
+        for key, value in (observed.labels or {}).items()
+        if key in desired or key in observed.owned or key.startswith(GO_LABELLER_PREFIX)
+    }
+    return changed(ours, desired)
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The difference of two sets of labels: `+key=value` for new and other values, `-key`."""
+    added = [f"+{key}={value}" for key, value in after.items() if before.get(key) != value]
+    return sorted(added) + sorted(f"-{key}" for key in before if key not in after)
 
 
 def _apply(name: str, labels: Mapping[str, str], uid: str | None) -> Patch:

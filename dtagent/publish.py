@@ -27,8 +27,11 @@ class Outcome:
 class Publisher(Protocol):
     """Something that labels can be made true on."""
 
-    def publish(self, labels: Mapping[str, str]) -> Outcome:
-        """Make exactly these our labels there. A DtagentError says why that was not possible."""
+    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+        """Make exactly these our labels there. A DtagentError says why that was not possible.
+
+        With `resync` what is there is read first; without, it is taken to be as we left it.
+        """
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -40,25 +43,28 @@ class NodePublisher:
     def __init__(self, settings: NodeTable) -> None:
         self._settings = settings
         self._api: node.NodeApi | None = None
+        self._observed: Observed | None = None
 
-    def publish(self, labels: Mapping[str, str]) -> Outcome:
+    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         fresh = self._api is None
         try:
-            return self._publish(labels)
+            return self._publish(labels, resync)
         except NodeReplacedError:
             pass  # deleted or replaced after we read it: read it again
         except UnauthorizedError:
             if fresh:
                 raise
             # A kept connection goes on presenting a certificate that was renewed on disk.
-        return self._publish(labels)
+        return self._publish(labels, resync=True)
 
-    def _publish(self, labels: Mapping[str, str]) -> Outcome:
+    def _publish(self, labels: Mapping[str, str], resync: bool) -> Outcome:
         try:
             api = self._api = self._api or node.connect(self._settings)
-            observed = api.get()
+            if resync or self._observed is None:
+                self._observed = api.get()
+            observed = self._observed
             for request in patch.plan(api.name, labels, observed):
-                api.send(request)
+                self._observed = api.send(request)
         except NodeError:
             self.close()
             raise
@@ -75,7 +81,7 @@ class NodePublisher:
     def close(self) -> None:
         if self._api:
             self._api.close()
-        self._api = None
+        self._api = self._observed = None
 
 
 class DryRun(NodePublisher):
@@ -86,7 +92,7 @@ class DryRun(NodePublisher):
         self._out = out
         self._printed = ""
 
-    def publish(self, labels: Mapping[str, str]) -> Outcome:
+    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         try:
             self._api = self._api or node.connect(self._settings)
             name, observed, why = self._api.name, self._api.get(), ""

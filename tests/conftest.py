@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def not_this_host(
             monkeypatch.delenv(name)
     for name in ("KUBECONFIG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"):
         monkeypatch.delenv(name, raising=False)
+    logger = logging.getLogger("dtagent")  # as a fresh process has it
+    logger.handlers, logger.propagate = [], True
     place = tmp_path_factory.mktemp("host")
     (place / "run").mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(place / "run"))

@@ -1,0 +1,273 @@
+"""Overlays at run time, on a folder that stands for configfs and the real inotify."""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.tree import add_node, remove_node, strings
+from dtagent import overlays, watch
+from dtagent.watch import OverlayWatch
+from tests.host import PREFIX, Host
+from tests.process import DEADLINE, Process, wait_for
+from tests.test_run import start
+
+OVERLAY = "overlay.devicetree.org/"
+
+
+def apply(folder: Path, name: str, status: str = "applied\n") -> None:
+    """What configfs shows of an overlay that is applied, in the vendor dialect."""
+    (folder / name).mkdir()
+    for file, content in (("path", "\n"), ("dtbo", "blob"), ("status", status)):
+        (folder / name / file).write_text(content)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "overlays"
+    folder.mkdir()
+    return folder
+
+
+class Changes:
+    """What a watch says; `expect` waits for the next."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def __call__(self) -> None:
+        self._queue.put(None)
+
+    def expect(self) -> None:
+        self._queue.get(timeout=DEADLINE)
+
+    def forget(self) -> None:
+        """What has been said so far."""
+        while not self._queue.empty():
+            self._queue.get()
+
+    def silent(self) -> bool:
+        return self._queue.empty()
+
+
+@pytest.fixture
+def changes() -> Changes:
+    return Changes()
+
+
+@pytest.fixture
+def watched(folder: Path, changes: Changes) -> Iterator[OverlayWatch]:
+    hook, threads = threading.excepthook, threading.active_count()
+    overlay_watch = OverlayWatch(str(folder), changes)
+    changes.expect()  # that the folder was found
+    yield overlay_watch
+    overlay_watch.close()
+    assert threading.excepthook is hook
+    assert threading.active_count() == threads, "a thread is left"
+
+
+def test_what_is_applied_and_holds_a_blob_counts(folder: Path) -> None:
+    apply(folder, "vendor")
+    apply(folder, "switch", status="1\n")
+    apply(folder, "3_numbered")
+    apply(folder, "7_")
+    apply(folder, "off", status="unapplied\n")
+    apply(folder, "switched-off", status="0\n")
+    apply(folder, "failed")  # status lies, but the driver has let go of the blob
+    (folder / "failed" / "dtbo").write_bytes(b"")
+    apply(folder, "by-path")
+    (folder / "by-path" / "dtbo").write_bytes(b"")
+    (folder / "by-path" / "path").write_text("hat.dtbo\n")
+    (folder / "bare").mkdir()
+    (folder / "file").touch()
+    expected = {"vendor", "switch", "numbered", "7_", "by-path"}
+    assert overlays.applied(folder) == expected
+    assert overlays.applied(None) == overlays.applied(folder / "none") == frozenset()
+
+
+def test_configfs_is_found_by_its_type_wherever_it_is_mounted(tmp_path: Path) -> None:
+    mount = tmp_path / "a config"
+    mountinfo = tmp_path / "mountinfo"
+    escaped = str(mount).replace(" ", "\\040")
+    mountinfo.write_text(
+        "22 1 0:21 / /proc rw - proc proc rw\n"
+        f"30 22 0:31 /sub /bind rw - configfs configfs rw\n"
+        f"31 22 0:31 / {escaped} rw,nosuid shared:1 - configfs configfs rw\n"
+    )
+    assert overlays.find("", mountinfo) is None
+    (mount / "device-tree" / "overlays").mkdir(parents=True)
+    assert overlays.find("", mountinfo) == mount / "device-tree" / "overlays"
+    assert overlays.find(str(tmp_path), mountinfo) == tmp_path
+    assert overlays.find(str(tmp_path / "none"), mountinfo) is None
+
+
+def test_an_overlay_that_comes_or_goes_is_told(
+    watched: OverlayWatch, folder: Path, changes: Changes
+) -> None:
+    changes.forget()
+    (folder / "hat").mkdir()
+    changes.expect()
+    watched.renew()
+    changes.forget()
+    (folder / "hat" / "dtbo").write_bytes(b"blob")
+    changes.expect()
+    changes.forget()
+    (folder / "hat" / "dtbo").unlink()
+    (folder / "hat").rmdir()
+    changes.expect()
+
+
+def test_reading_is_not_told(watched: OverlayWatch, folder: Path, changes: Changes) -> None:
+    apply(folder, "hat")
+    wait_for(lambda: not changes.silent(), "the overlay's coming")
+    watched.renew()
+    (folder / "sentinel").mkdir()
+    changes.expect()
+    watched.renew()
+    changes.forget()
+    assert overlays.applied(folder) == {"hat"}
+    watched.renew()
+    watched.close = lambda: None  # type: ignore[method-assign]
+    OverlayWatch.close(watched)  # every thread has ended, so all that was to be said is said
+    assert changes.silent()
+
+
+def test_a_folder_that_vanishes_and_comes_back_is_watched_again(
+    watched: OverlayWatch, folder: Path, changes: Changes, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes.forget()
+    folder.rmdir()
+    changes.expect()
+    wait_for(lambda: watched.folder is None, "the folder's end")
+    folder.mkdir()
+    wait_for(lambda: watched.folder == folder, "the folder's return")
+    wait_for(lambda: watched._observer, "a new watch")
+    changes.forget()
+    (folder / "hat").mkdir()
+    changes.expect()
+
+
+def test_without_inotify_the_folder_is_listed_until_there_is_some(
+    folder: Path,
+    changes: Changes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The limits are the host's, so their errors are put in inotify's place here."""
+    from dtagent import log
+
+    log.setup("info")
+    real = watch._probe
+
+    def probe(_: Path) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(watch, "_probe", probe)
+    monkeypatch.setattr(watch, "LIST_INTERVAL", 0.05)
+    overlay_watch = OverlayWatch(str(folder), changes)
+    changes.expect()
+    apply(folder, "hat")
+    changes.expect()
+    monkeypatch.setattr(watch, "_probe", real)
+    wait_for(lambda: overlay_watch._observer, "a watch")
+    changes.forget()
+    (folder / "another").mkdir()
+    changes.expect()
+    overlay_watch.close()
+    assert capsys.readouterr().err == (
+        f"dtagent: {folder}: no inotify instance is left: raise sysctl "
+        "fs.inotify.max_user_instances; listed every 0 s instead\n"
+        f"dtagent: overlays are watched in {folder}\n"
+    )
+
+
+def test_a_reader_that_dies_is_replaced(
+    watched: OverlayWatch, folder: Path, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As watchdog up to 6.x does of a KeyError."""
+    thread = type("Reader", (threading.Thread,), {"__module__": "watchdog.observers"})
+
+    def die() -> None:
+        raise KeyError(b"/gone")
+
+    before = watched._observer
+    dying = thread(target=die)
+    dying.start()
+    dying.join()
+    wait_for(lambda: watched._observer not in (before, None), "a new watch")
+    changes.forget()
+    (folder / "hat").mkdir()
+    changes.expect()
+
+
+def test_at_most_one_inotify_instance_is_held(watched: OverlayWatch, folder: Path) -> None:
+    def instances() -> int:
+        descriptors = Path("/proc/self/fd").iterdir()
+        links = [str(fd.readlink()) for fd in descriptors if fd.is_symlink()]
+        return links.count("anon_inode:inotify")
+
+    for _ in range(3):
+        watched.renew()
+        wait_for(lambda: instances() <= 1, "the old instance's end")
+    assert instances() == 1
+
+
+@pytest.fixture
+def overlaid(host: Host, folder: Path) -> Host:
+    host.configure(f'overlays.path = "{folder}"')
+    return host
+
+
+@pytest.fixture
+def agent(overlaid: Host) -> Iterator[Process]:
+    with start(overlaid) as agent:
+        agent.wait_error("overlays are watched in ")
+        agent.wait_said("READY=1")
+        wait_for(lambda: PREFIX + "acme-board" in overlaid.labels, "labels on the Node")
+        yield agent
+
+
+def test_an_overlays_device_and_name_are_labels_while_it_is_applied(
+    overlaid: Host, folder: Path, agent: Process
+) -> None:
+    board = dict(overlaid.labels)
+    apply(folder, "2_hat")
+    add_node(overlaid.base, "/sensor@1", {"compatible": strings("acme,sensor")})
+    device = {PREFIX + "acme-sensor": "1"}
+    wait_for(lambda: overlaid.labels.items() >= device.items(), "the device's label")
+    name = {OVERLAY + "hat": "applied"}
+    wait_for(lambda: overlaid.labels == {**board, **device, **name}, "the overlay's label")
+    agent.wait_error("overlay hat is applied; it changed +")
+    remove_node(overlaid.base, "/sensor@1")
+    shutil.rmtree(folder / "2_hat")
+    wait_for(lambda: overlaid.labels == board, "both labels' end")
+    agent.wait_error("overlay hat is gone; it changed -")
+
+
+def test_an_event_costs_one_patch_and_no_other_request(
+    overlaid: Host, folder: Path, agent: Process
+) -> None:
+    mark = overlaid.cluster.audit_mark()
+    add_node(overlaid.base, "/sensor@1", {"compatible": strings("acme,sensor")})
+    (folder / "hat").mkdir()
+    wait_for(lambda: PREFIX + "acme-sensor" in overlaid.labels, "the device's label")
+    agent.stop()
+    assert [verb for verb, _ in overlaid.requests(mark)] == ["patch"]
+
+
+def test_an_overlay_applied_while_the_agent_was_down_is_labelled_at_its_start(
+    overlaid: Host, folder: Path
+) -> None:
+    apply(folder, "hat")
+    assert overlaid.run("publish") == 0
+    assert overlaid.labels[OVERLAY + "hat"] == "applied"
+    overlaid.configure(f'overlays.path = "{folder}"\noverlays.labels = false')
+    assert overlaid.run("publish") == 0
+    assert OVERLAY + "hat" not in overlaid.labels
