@@ -5,7 +5,7 @@ PYTHON_DEBIAN13 ?= $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/pytho
 	$$p -c 'import venv' 2>/dev/null && echo $$p && break; done)
 PYTEST = -m pytest -p no:cacheprovider
 
-.PHONY: demo test test-newest test-debian13 lint cluster bench clean
+.PHONY: demo test test-newest test-debian13 test-board lint cluster bench clean
 
 demo: .venv/.run
 	.venv/bin/python -m demo
@@ -13,10 +13,13 @@ demo: .venv/.run
 test: test-debian13 test-newest
 
 test-newest: .venv/.test
-	.venv/bin/python $(PYTEST) $(ARGS)
+	.venv/bin/python $(PYTEST) --ignore=tests/board $(ARGS)
 
 test-debian13: .venv-debian13/.test
-	.venv-debian13/bin/python $(PYTEST) $(ARGS)
+	.venv-debian13/bin/python $(PYTEST) --ignore=tests/board $(ARGS)
+
+test-board: .venv/.test
+	.venv/bin/python $(PYTEST) -rP tests/board $(ARGS)
 
 lint: .venv/.lint
 	.venv/bin/ruff check .
@@ -30,6 +33,7 @@ cluster: .venv/.test
 bench: .venv/.test
 	.venv/bin/python -m bench.scan
 	.venv/bin/python -m bench.imports
+	.venv/bin/python -m bench.idle
 
 .venv/.run: PYTHON_HERE = $(PYTHON)
 .venv-debian13/.run: PYTHON_HERE = $(PYTHON_DEBIAN13)

@@ -31,7 +31,7 @@ from dtagent.watch import OverlayWatch
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
 LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
 TREE_RETRY = 60.0  # seconds at most to the next scan after one that failed
-BURST, BURST_TIME = 10, 10.0  # so many publications in so many seconds at most
+BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
 NEVER = math.inf
 
 log = logging.getLogger(__name__)

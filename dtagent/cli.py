@@ -166,7 +166,8 @@ def _run(options: argparse.Namespace) -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         events.put(Event.STOP)  # should the exception be lost in somebody's `except:`
         raise Stopped
 

@@ -20,6 +20,7 @@ from dtagent.errors import NoTreeError, TreeError
 from dtagent.names import Selector
 
 PROPERTY_MAX = 2 << 20  # bytes; the largest of Debian's boards has 64 KiB
+PAGE, READ_SIZE = 4096, 64 << 10  # bytes; the smallest page of any kernel divides each larger one
 ATTEMPTS = 5
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESTALE)
 T = TypeVar("T")
@@ -29,7 +30,7 @@ class Vanished(Exception):
     """A node or property went away between its folder's listing and its reading."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Node:
     """One node; `properties` are names alone, and the bytes are read when `get` asks."""
 
@@ -102,10 +103,10 @@ class LiveTree:
             with os.scandir(self._place(path)) as entries:
                 for entry in entries:
                     # Links are left out: the kernel makes none here, and one could lead anywhere.
-                    if entry.is_dir(follow_symlinks=False):
-                        children.append(entry.name)
-                    elif entry.is_file(follow_symlinks=False):
+                    if entry.is_file(follow_symlinks=False):
                         properties.append(entry.name)
+                    elif entry.is_dir(follow_symlinks=False):
+                        children.append(entry.name)
         except OSError as error:
             if path == "/" and error.errno in (errno.ENOENT, errno.ENODEV):
                 raise NoTreeError(
@@ -124,9 +125,12 @@ class LiveTree:
         try:
             fd = os.open(self._place(path, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                # sysfs hands out at most a page a read, so a short read is not the end.
-                while more := os.read(fd, PROPERTY_MAX + 1 - len(value)):
+                # sysfs hands out a page a read at most (kernfs_file_read_iter), less at the end.
+                while len(value) % PAGE == 0:
+                    more = os.read(fd, READ_SIZE)
                     value += more
+                    if not more or len(value) > PROPERTY_MAX:
+                        break
             finally:
                 os.close(fd)
         except OSError as error:
@@ -136,7 +140,8 @@ class LiveTree:
         return value
 
     def _place(self, path: str, name: str = "") -> str:
-        return f"{self.root}{path}/{name}".replace("//", "/").rstrip("/")
+        place = f"{self.root}{path}" if path != "/" else f"{self.root}"
+        return f"{place}/{name}" if name else place
 
 
 def _failure(place: str, error: OSError) -> Exception:
@@ -152,13 +157,11 @@ def select(nodes: Iterable[Node], selectors: Sequence[Selector]) -> list[list[No
     root_alone = all(selector.text == "/" for selector in selectors)
     for node in nodes:
         for (kind, match), group in zip(tests, groups, strict=True):
-            if kind == "path":
-                texts = [node.path]
-            elif kind == "name":
-                texts = [node.name]
+            if kind == "compatible":
+                chosen = any(map(match, node.strings("compatible")))
             else:
-                texts = node.strings("compatible")
-            if any(match(text) for text in texts):
+                chosen = match(node.path if kind == "path" else node.name) is not None
+            if chosen:
                 group.append(node)
         if root_alone:
             break

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-FIRST, GROWTH, LAST = 0.020, 1.5, 10.0  # seconds
+FIRST, GROWTH, LAST = 0.020, 1.25, 10.0  # seconds, a factor, seconds
 REST = 5.0  # a scan follows another after this many times what that took
 HOLD = 0.3  # seconds that something must be gone
 HOLD_MAX = 10.0  # seconds that a storm of events can put that off
@@ -25,9 +25,10 @@ def _points() -> tuple[float, ...]:
 
 
 POINTS = _points()
-"""Seconds after an event at which to scan: at once, 20 ms, each half as far again, 10 s.
+"""Seconds after an event at which to scan: at once, 20 ms, each a quarter as far again, 10 s.
 
-What takes the time T to apply is seen by T and a half of it.
+What takes the time T to apply is seen by T and a quarter of it, so that its label has another
+quarter to come within half of T.
 """
 
 

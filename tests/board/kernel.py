@@ -1,0 +1,68 @@
+"""The board's kernel: Debian's own source, the overlay driver beside it, a small configuration.
+
+Every choice that kernel.fragment does not make is no, which is what tinyconfig is too, less its
+choices for size. Cross-built, so that this is minutes and not hours.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from .cache import cached
+from .host import HostError, run
+from .trixie import Trixie
+
+HERE = Path(__file__).parent
+FRAGMENT = HERE / "kernel.fragment"
+DRIVER = HERE / "driver"
+SOURCE = "linux-source-6.12"
+# Half of what is in the archive, and nothing that this build or its configuration reads.
+UNREAD = ("Documentation/*/*", "drivers/gpu/drm/amd/include/*", "tools/testing/*", "sound/*/*/*.c")
+CROSS = {"ARCH": "arm64", "CROSS_COMPILE": "aarch64-linux-gnu-"}
+
+
+def kernel() -> Path:
+    """The kernel image, from the cache or built now."""
+    inputs = [Path(__file__), HERE / "trixie.py", FRAGMENT, *DRIVER.iterdir()]
+    return cached("board-kernel", inputs, _build) / "Image"
+
+
+def _build(result: Path, scratch: Path) -> None:
+    tree = scratch / "linux"
+    tree.mkdir()
+    _unpack_source(Trixie(scratch / "apt", "arm64").fetch_alone(SOURCE), tree)
+    _add_driver(tree)
+    run("make", "-s", "allnoconfig", cwd=tree, env={**CROSS, "KCONFIG_ALLCONFIG": str(FRAGMENT)})
+    _check_configuration(tree / ".config")
+    run("make", "-s", f"-j{os.cpu_count() or 1}", "Image", cwd=tree, env=CROSS)
+    shutil.copy(tree / "arch/arm64/boot/Image", result / "Image")
+    shutil.copy(tree / ".config", result / "config")
+
+
+def _unpack_source(deb: Path, tree: Path) -> None:
+    script = (
+        'deb=$1 tree=$2; shift 2; dpkg-deb --fsys-tarfile "$deb"'
+        ' | tar -xO --wildcards "./usr/src/linux-source-*.tar.xz"'
+        ' | tar -xJ --strip-components=1 --wildcards "$@" -C "$tree"'
+    )
+    unread = [f"--exclude={SOURCE}/{pattern}" for pattern in UNREAD]
+    run("bash", "-o", "pipefail", "-c", script, "unpack", deb, tree, *unread)
+
+
+def _add_driver(tree: Path) -> None:
+    shutil.copytree(DRIVER, tree / "drivers/of/dialects")
+    with open(tree / "drivers/of/Makefile", "a") as makefile:
+        makefile.write("obj-y += dialects/\n")
+    with open(tree / "drivers/of/Kconfig", "a") as kconfig:
+        kconfig.write('source "drivers/of/dialects/Kconfig"\n')
+
+
+def _check_configuration(config: Path) -> None:
+    """Kconfig drops a choice whose dependencies are not met without a word: say which."""
+    made = set(config.read_text().splitlines())
+    asked = [line for line in FRAGMENT.read_text().splitlines() if line.startswith("CONFIG_")]
+    lost = [line for line in asked if line not in made]
+    if lost:
+        raise HostError(f"kernel.fragment asks for what this kernel did not take: {lost}")
