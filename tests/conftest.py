@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from demo.jetson_nano import JETSON_NANO
@@ -15,6 +16,16 @@ from demo.tree import write_tree
 from dtagent import config
 from tests.apiserver import ApiServer
 from tests.host import Host
+
+
+# A slow machine is no failure, and what fails here fails everywhere.
+hypothesis.settings.register_profile(
+    "dtagent",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("dtagent")
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,18 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent import overlays, watch
+from dtagent import devicetree, overlays, settle, watch
+from dtagent.agent import Agent, Event
+from dtagent.labels import Labels
+from dtagent.publish import Outcome
+from dtagent.settings import DevicetreeTable, OverlaysTable, Settings
+from dtagent.systemd import Systemd
 from dtagent.watch import OverlayWatch
 from tests.host import PREFIX, Host
 from tests.process import DEADLINE, Process, wait_for
@@ -271,3 +276,44 @@ def test_an_overlay_applied_while_the_agent_was_down_is_labelled_at_its_start(
     overlaid.configure(f'overlays.path = "{folder}"\noverlays.labels = false')
     assert overlaid.run("publish") == 0
     assert OVERLAY + "hat" not in overlaid.labels
+
+
+def test_five_resyncs_are_five_scans(
+    folder: Path, nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real watch on the folder that each scan reads, and the real clock."""
+    apply(folder, "hat")
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    scans: list[bool] = []
+    resyncs: list[bool] = []
+    scan = devicetree.scan
+
+    def counted(
+        tree: devicetree.Tree, decide: Callable[[Iterable[devicetree.Node]], Labels]
+    ) -> Labels:
+        scans.append(True)
+        return scan(tree, decide)
+
+    monkeypatch.setattr(devicetree, "scan", counted)
+    monkeypatch.setattr(settle, "POINTS", (0.0,))  # the series after the start is one scan
+
+    class Counting:
+        def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+            resyncs.append(resync)
+            if len(resyncs) == 6:
+                events.put(Event.STOP)
+            return Outcome("nowhere", [])
+
+        def close(self) -> None:
+            pass
+
+    def settings() -> Settings:
+        tables = Settings(
+            devicetree=DevicetreeTable(root=nano), overlays=OverlaysTable(path=str(folder))
+        )
+        return tables.model_copy(update={"resync_interval": 1})
+
+    Agent(settings, lambda _: Counting(), Systemd({}), events).run()
+    assert resyncs == [True] * 6
+    # The watch says once that it found the folder, and the start's own scan may come before that.
+    assert len(scans) <= len(resyncs) + 2
