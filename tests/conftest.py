@@ -17,7 +17,6 @@ from dtagent import config
 from tests.apiserver import ApiServer
 from tests.host import Host
 
-
 # A slow machine is no failure, and what fails here fails everywhere.
 hypothesis.settings.register_profile(
     "dtagent",
