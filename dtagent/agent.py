@@ -133,16 +133,13 @@ class Agent:
         return events
 
     def _feed(self) -> None:
-        interval = self._systemd.feed_interval
-        if interval:
-            self._systemd.feed()
-        self._due["feed"] = self._clock() + interval if interval else NEVER
+        self._due["feed"] = self._clock() + self._systemd.feed()
 
     def _begin_resync(self) -> None:
         """Scan the tree, and compare with what the Node really bears."""
+        self._resync, self._due["scan"] = True, self._clock()
         interval = self._settings.resync_interval * random.uniform(0.9, 1.1)
-        now = self._clock()
-        self._resync, self._due["resync"], self._due["scan"] = True, now + interval, now
+        self._due["resync"] = self._due["scan"] + interval
 
     def _schedule(self) -> None:
         """The next scan: to see what an event brings, or that what was lost stays lost."""
@@ -166,9 +163,9 @@ class Agent:
         if self._tree_failure:
             log.log(NOTICE, "the devicetree can be read again")
             self._tree_failure = ""
-        for note in found.notes:
-            if self._found is None or note not in self._found.notes:
-                log.info("%s", note)
+        known = self._found.notes if self._found else ()
+        for note in (note for note in found.notes if note not in known):
+            log.info("%s", note)
         changed = self._found is not None and found.labels != self._found.labels
         self._settle.scanned(start, now, changed)
         self._found = found
@@ -210,9 +207,8 @@ class Agent:
 
     def _publish(self) -> None:
         """Make the newest labels true on the Node, or wait longer each time that fails."""
+        assert self._wanted is not None, "a scan comes first"
         self._due["publish"] = NEVER
-        if self._wanted is None:
-            return
         self._outage.attempt()
         try:
             outcome = self._publisher.publish(self._wanted, self._resync)
@@ -227,11 +223,9 @@ class Agent:
         if outcome.changes:
             self._published.append(self._clock())
             log.info("%s: %s", outcome.place, ", ".join(outcome.changes))
-        count = len(self._wanted)
-        self._systemd.status(
-            f"{count} {'label' if count == 1 else 'labels'} true on {outcome.place} "
-            f"at {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        )
+        noun = "label" if len(self._wanted) == 1 else "labels"
+        at = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._systemd.status(f"{len(self._wanted)} {noun} true on {outcome.place} at {at}")
         self._systemd.ready()
 
     def _look(self) -> None:

@@ -70,3 +70,33 @@ def _read(file: Path, size: int) -> bytes:
             return stream.read(size) or b""
     except OSError:
         return b""
+
+
+def listing(folder: Path) -> object:
+    """What an overlay's coming or going changes, as far as a listing shows it."""
+    try:
+        return {
+            (overlay.name, file.name, _stamp(file), _status(file))
+            for overlay in folder.iterdir()
+            for file in (overlay, *overlay.iterdir())
+        }
+    except OSError as error:
+        return error.errno
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    status = file.stat()
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _status(file: Path) -> bytes:
+    return file.read_bytes() if file.name == "status" else b""
+
+
+def identity(folder: Path | None) -> tuple[int, int] | None:
+    """What tells a folder from another that came in its place: unmount and mount, say."""
+    try:
+        status = folder.stat() if folder else None
+    except OSError:
+        status = None
+    return (status.st_dev, status.st_ino) if status else None

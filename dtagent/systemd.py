@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
@@ -16,8 +17,7 @@ class Systemd:
         self._notifier = SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
         self._ready = False
         usec = environ.get("WATCHDOG_USEC", "")
-        self.feed_interval = int(usec) / 2e6 if usec.isdecimal() else None
-        """Seconds between two feeds, half of WatchdogSec=; None without a watchdog."""
+        self._feed_interval = int(usec) / 2e6 if usec.isdecimal() else math.inf
 
     def ready(self) -> None:
         """Say READY=1, once."""
@@ -30,8 +30,11 @@ class Systemd:
         # The notifier loses what is not latin-1; a newline would begin another assignment.
         self._say("STATUS=" + ascii(text)[1:-1].replace("\\'", "'"))
 
-    def feed(self) -> None:
-        self._say("WATCHDOG=1")
+    def feed(self) -> float:
+        """Feed the watchdog; seconds until the next time, half of WatchdogSec=."""
+        if self._feed_interval < math.inf:
+            self._say("WATCHDOG=1")
+        return self._feed_interval
 
     def stopping(self) -> None:
         self._say("STOPPING=1")

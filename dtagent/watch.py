@@ -143,7 +143,7 @@ class OverlayWatch(FileSystemEventHandler):
     def _look(self) -> None:
         """Find the folder, lay a watch where there is none, and tell of what is new."""
         folder = overlays.find(self._configured, self._mountinfo)
-        identity = _identity(folder)
+        identity = overlays.identity(folder)
         moved = (folder, identity) != (self._folder, self._identity)
         self._folder, self._identity = folder, identity
         with self._lock:
@@ -152,7 +152,7 @@ class OverlayWatch(FileSystemEventHandler):
                 self._say_none()
             elif moved or not self._observer:
                 self._lay()
-        listing = None if self._observer or not folder else _listing(folder)
+        listing = None if self._observer or not folder else overlays.listing(folder)
         if moved or (listing != self._listing):
             self._changed()
         self._listing = listing
@@ -201,15 +201,6 @@ class OverlayWatch(FileSystemEventHandler):
             log.log(level, "%s", text)
 
 
-def _identity(folder: Path | None) -> tuple[int, int] | None:
-    """What tells a folder from another that came in its place: unmount and mount, say."""
-    try:
-        status = folder.stat() if folder else None
-    except OSError:
-        status = None
-    return (status.st_dev, status.st_ino) if status else None
-
-
 def _probe(folder: Path) -> None:
     """Raise the OSError that inotify would give: watchdog leaks descriptors where it fails."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -224,27 +215,6 @@ def _probe(folder: Path) -> None:
                     raise OSError(code, os.strerror(code))
     finally:
         os.close(instance)
-
-
-def _listing(folder: Path) -> object:
-    """What an overlay's coming or going changes, as far as a listing shows it."""
-    try:
-        return {
-            (overlay.name, file.name, _stamp(file), _status(file))
-            for overlay in folder.iterdir()
-            for file in (overlay, *overlay.iterdir())
-        }
-    except OSError as error:
-        return error.errno
-
-
-def _stamp(file: Path) -> tuple[int, int, int]:
-    status = file.stat()
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _status(file: Path) -> bytes:
-    return file.read_bytes() if file.name == "status" else b""
 
 
 @contextlib.contextmanager
