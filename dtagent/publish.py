@@ -59,7 +59,7 @@ class NodePublisher:
 
     def _publish(self, labels: Mapping[str, str], resync: bool) -> Outcome:
         try:
-            api = self._api = self._api or node.connect(self._settings)
+            api = self._connected()
             if resync or self._observed is None:
                 self._observed = api.get()
             observed = self._observed
@@ -72,11 +72,15 @@ class NodePublisher:
 
     def clear(self) -> Outcome:
         """Take our labels off the Node, and no other's."""
-        api = self._api = self._api or node.connect(self._settings)
+        api = self._connected()
         observed = api.get()
         for request in patch.clear(api.name, observed):
             api.send(request)
         return Outcome(f"Node {api.name}", [f"-{key}" for key in sorted(observed.owned)])
+
+    def _connected(self) -> node.NodeApi:
+        self._api = self._api or node.connect(self._settings)
+        return self._api
 
     def close(self) -> None:
         if self._api:
@@ -94,8 +98,8 @@ class DryRun(NodePublisher):
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         try:
-            self._api = self._api or node.connect(self._settings)
-            name, observed, why = self._api.name, self._api.get(), ""
+            api = self._connected()
+            name, observed, why = api.name, api.get(), ""
         except NodeError as error:
             self.close()
             name, observed = self._settings.name or socket.gethostname().lower(), Observed()

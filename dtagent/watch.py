@@ -145,8 +145,8 @@ class OverlayWatch(FileSystemEventHandler):
         folder = overlays.find(self._configured, self._mountinfo)
         identity = overlays.identity(folder)
         moved = (folder, identity) != (self._folder, self._identity)
-        self._folder, self._identity = folder, identity
-        with self._lock:
+        with self._lock:  # renew, in another thread, lays the watch on the folder that is found
+            self._folder, self._identity = folder, identity
             if folder is None:
                 self._take_up()
                 self._say_none()
