@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import queue
 import signal
@@ -27,17 +28,22 @@ if TYPE_CHECKING:  # what a command does not need is not loaded: a scan is a ten
     from dtagent.publish import Outcome, Publisher
 
 
+complaint = logging.getLogger(__name__)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(argv)
+    log.setup("info")
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
         sys.stdout.flush()
     except DtagentError as error:
+        wrong = isinstance(error, ConfigError)
         for line in str(error).splitlines():
-            print(f"dtagent: {line}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+            complaint.error("%s", line, extra=log.event(log.CONFIGURATION_WRONG) if wrong else None)
+        return 2 if wrong else 1
     except BrokenPipeError:
         # Whoever read us has had enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,11 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DTAGENT_LOG_LEVEL") == "debug":
             raise
-        print(
-            f"dtagent: internal error, please report it: {type(error).__name__}: {error} "
-            "(DTAGENT_LOG_LEVEL=debug shows where)",
-            file=sys.stderr,
-        )
+        complaint.critical(
+            "internal error, please report it: %s: %s (DTAGENT_LOG_LEVEL=debug shows where)",
+            type(error).__name__, error,
+        )  # fmt: skip
         return 1
     return 0
 
@@ -146,7 +151,9 @@ def _scan(options: argparse.Namespace) -> None:
         print(f"dtagent: {note}", file=sys.stderr)
 
 
-def _publisher(settings: Settings, dry_run: bool = False) -> Publisher:
+def _publisher(
+    settings: Settings, changed: Callable[[], None] | None = None, dry_run: bool = False
+) -> Publisher:
     from dtagent.publish import DryRun, NodePublisher
 
     if dry_run:
@@ -155,7 +162,7 @@ def _publisher(settings: Settings, dry_run: bool = False) -> Publisher:
         from dtagent.features import NfdPublisher
 
         return NfdPublisher(settings.nfd.features_file, settings.node)
-    return NodePublisher(settings.node)
+    return NodePublisher(settings.node, changed)
 
 
 def _run(options: argparse.Namespace) -> None:

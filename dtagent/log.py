@@ -1,28 +1,84 @@
-"""What the journal is told: one line an event, with its priority (sd-daemon(3))."""
+"""What the journal is told: one line an event, with its priority and the fields to search it by.
+
+By python3-systemd where it is installed (Debian's packages depend on it), else by priorities before
+the lines on standard error (sd-daemon(3)); plain lines on a terminal. The message ids, and what to
+do when one comes: packaging/dtagent.catalog, which `journalctl -x` shows.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Iterable, Iterator
 
 NOTICE = 25  # between INFO and WARNING: the end of an outage
 _PRIORITY = ((logging.ERROR, 3), (logging.WARNING, 4), (NOTICE, 5), (logging.INFO, 6), (0, 7))
 
+LABELS_CHANGED = "6b446ba4f5fc4e69807edddfbc346ad4"
+OUTAGE_BEGAN = "4f34395c6bbc4d699690c043d910398d"
+OUTAGE_ENDED = "9fdb5ab9b80f4f5a9aafb3f6cb74de31"
+OVERLAY_APPLIED = "f91082f85cfa41229961de5d7673710a"
+OVERLAY_GONE = "78af2921dd794093ac4138abda35d0c5"
+TREE_UNREADABLE = "291590cb8eb744b0bf09f43e419c4167"
+CONFIGURATION_WRONG = "f458dac7084342b0a501f5faa9a5c142"
+LABEL_CONTENDED = "f7a72308211d4ea58434181360a44b1a"
+KEY_EXPOSED = "6ebcb1c7d79e4550acac70f310093d94"
 
-class _Line(logging.Formatter):
+
+def event(
+    message_id: str, node: str = "", labels: Iterable[str] = (), overlay: str = ""
+) -> dict[str, object]:
+    """The `extra` of a log call: journal fields, in capitals as the journal wants them.
+
+    `labels` are what changed, `+key=value` or `-key`: one field each.
+    """
+    return {
+        "MESSAGE_ID": message_id,
+        "DTAGENT_NODE": node,
+        "DTAGENT_LABEL": tuple(labels),
+        "DTAGENT_OVERLAY": overlay,
+    }
+
+
+def _printable(text: str) -> str:
     """Text from a devicetree or a server must never begin a line of its own."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _priority(record: logging.LogRecord) -> int:
+    return next(number for level, number in _PRIORITY if record.levelno >= level)
+
+
+class _Lines(logging.StreamHandler):  # type: ignore[type-arg]
+    """Lines on standard error, which for a service is the journal too."""
 
     def __init__(self, journal: bool) -> None:
-        super().__init__()
+        super().__init__(sys.stderr)
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in record.getMessage())
-        if not self._journal:
-            return f"dtagent: {text}"
-        priority = next(number for level, number in _PRIORITY if record.levelno >= level)
-        return f"<{priority}>{text}"
+        start = f"<{_priority(record)}>" if self._journal else "dtagent: "
+        return start + _printable(record.getMessage())
+
+
+class _Journal(logging.Handler):
+    """Entries with fields, by sd_journal_sendv(3)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from systemd import journal
+
+        journal.sendv(*_fields(record))
+
+
+def _fields(record: logging.LogRecord) -> Iterator[str]:
+    yield f"MESSAGE={_printable(record.getMessage())}"
+    yield f"PRIORITY={_priority(record)}"
+    yield "SYSLOG_IDENTIFIER=dtagent"
+    for name, value in vars(record).items():
+        if name.isupper():
+            values = value if isinstance(value, tuple) else (value,)
+            yield from (f"{name}={_printable(each)}" for each in values if each)
 
 
 def _is_journal() -> bool:
@@ -34,12 +90,21 @@ def _is_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+def _handler() -> logging.Handler:
+    if _is_journal():
+        try:
+            from systemd import journal  # noqa: F401
+        except ImportError:
+            return _Lines(journal=True)
+        return _Journal()
+    return _Lines(journal=False)
+
+
 def setup(level: str) -> None:
-    """Log to standard error from `level` up; called again, it only changes the level."""
+    """Log from `level` up; called again, it only changes the level."""
     logging.addLevelName(NOTICE, "NOTICE")
     logger = logging.getLogger("dtagent")
     logger.setLevel(level.upper())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line(_is_journal()))
-    logger.handlers = [handler]
+    if not logger.handlers:
+        logger.addHandler(_handler())
     logger.propagate = False
