@@ -12,7 +12,7 @@ STAGES = {
     "python alone": "pass",
     "dtagent scan": "import dtagent.cli, dtagent.devicetree, dtagent.labels",
     "dtagent run": "import dtagent.cli, dtagent.agent, dtagent.publish, dtagent.systemd\n"
-    "from dtagent import transport; transport._client()",
+    "from dtagent import pool; pool._client()",
     "the kubernetes client, whole": "import kubernetes.client",
 }
 PROGRAM = """

@@ -8,31 +8,33 @@ from __future__ import annotations
 
 import enum
 import logging
-import math
 import queue
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from dtagent import devicetree, labels, overlays, patch
-from dtagent.errors import ConfigError, DtagentError, TreeError
+from dtagent.errors import ConfigError, TreeError
 from dtagent.labels import Labels
-from dtagent.log import NOTICE
-from dtagent.outage import Outage
+from dtagent.log import (
+    CONFIGURATION_WRONG,
+    NOTICE,
+    OVERLAY_APPLIED,
+    OVERLAY_GONE,
+    TREE_UNREADABLE,
+    event,
+)
 from dtagent.publish import Publisher
+from dtagent.reconcile import NEVER, Reconciler
 from dtagent.settings import Settings
 from dtagent.settle import Hold, Settle
 from dtagent.systemd import Systemd
 from dtagent.watch import OverlayWatch
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
-LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
 TREE_RETRY = 60.0  # seconds at most to the next scan after one that failed
-BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
-NEVER = math.inf
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Event(enum.Enum):
     STOP = "stop"
     RELOAD = "reload"
     OVERLAY = "overlay"
+    NODE = "node"
 
 
 class Stopped(BaseException):
@@ -55,7 +58,7 @@ class Agent:
     def __init__(
         self,
         load: Callable[[], Settings],
-        publisher: Callable[[Settings], Publisher],
+        publisher: Callable[[Settings, Callable[[], None]], Publisher],
         systemd: Systemd,
         events: queue.SimpleQueue[Event],
         clock: Callable[[], float] = time.monotonic,
@@ -64,25 +67,22 @@ class Agent:
         self._systemd, self._events, self._clock = systemd, events, clock
         self._tree_failure = ""
         self._found: Labels | None = None
-        self._wanted: dict[str, str] | None = None
         self._reported: tuple[frozenset[str], dict[str, str]] | None = None
         self._resync = False
         self._settle, self._hold = Settle(), Hold()
-        self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
         self._steps: Mapping[str, Callable[[], None]] = {
             "feed": self._feed,
-            "look": self._look,
             "resync": self._begin_resync,
             "scan": self._scan,
-            "publish": self._publish,
         }
-        self._due = {"feed": 0.0, "look": NEVER, "resync": 0.0, "scan": NEVER, "publish": NEVER}
+        self._due = {"feed": 0.0, "resync": 0.0, "scan": NEVER}
         self._take(load())
 
     def _take(self, settings: Settings) -> None:
         self._settings = settings
-        self._publisher = self._publisher_for(settings)
-        self._outage = Outage(settings.node.kubeconfig)
+        publisher = self._publisher_for(settings, partial(self._events.put, Event.NODE))
+        kubeconfig = settings.node.kubeconfig
+        self._reconciler = Reconciler(publisher, kubeconfig, self._systemd, self._clock)
         changed = partial(self._events.put, Event.OVERLAY)
         concerned = overlays.concern(settings)
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
@@ -106,24 +106,30 @@ class Agent:
 
     def _turn(self) -> bool:
         """Take the events or one deadline; False when it is time to stop."""
-        for event in self._wait():
-            if event is Event.STOP:
+        for happened in self._wait():
+            if happened is Event.STOP:
                 return False
-            if event is Event.RELOAD:
-                self._reload()
-            else:
-                now = self._clock()
-                self._settle.begin(now)
-                self._hold.event(now)
-                self._schedule()
+            self._take_up(happened)
         for name, step in self._steps.items():
             if self._clock() >= self._due[name]:
                 step()
+        self._reconciler.step()
         return True
+
+    def _take_up(self, happened: Event) -> None:
+        if happened is Event.RELOAD:
+            self._reload()
+        elif happened is Event.NODE:
+            self._reconciler.node_changed()
+        else:
+            now = self._clock()
+            self._settle.begin(now)
+            self._hold.event(now)
+            self._schedule()
 
     def _wait(self) -> list[Event]:
         """What has happened until the next deadline, of a storm all that is there."""
-        wait = max(0.0, min(self._due.values()) - self._clock())
+        wait = max(0.0, min(*self._due.values(), self._reconciler.due) - self._clock())
         try:
             events = [self._events.get(timeout=wait)]
             while not self._events.empty():
@@ -179,7 +185,8 @@ class Agent:
         self._due["resync"] = min(self._due["resync"], now + TREE_RETRY)
         if str(error) != self._tree_failure:
             self._tree_failure = str(error)
-            log.warning("%s; the labels stay as they are", error)
+            text = "%s; the labels stay as they are"
+            log.warning(text, error, extra=event(TREE_UNREADABLE))
             self._systemd.status(f"cannot read the devicetree: {error}")
 
     def _decide(self, found: Labels, applied: frozenset[str], now: float) -> None:
@@ -190,56 +197,28 @@ class Agent:
         wanted = self._hold.decide(found.labels, now, unsettled)
         if over or self._reported is None:
             self._report_overlays(applied, wanted)
-        if wanted != self._wanted or self._resync:
-            self._wanted = wanted
-            if not self._outage:
-                self._due["publish"] = max(now, self._published[0] + BURST_TIME)
+        self._reconciler.want(wanted, applied, self._resync)
+        self._resync = False
 
     def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:
         """A line for each overlay that came or went, with what it changed."""
         before, labels_before = self._reported or (frozenset(), dict(wanted))
         changes = ", ".join(patch.changed(labels_before, wanted)) or "no label"
         for name in sorted(applied - before):
-            log.info("overlay %s is applied; it changed %s", ascii(name)[1:-1], changes)
+            extra = event(OVERLAY_APPLIED, overlay=name)
+            log.info("overlay %s is applied; it changed %s", name, changes, extra=extra)
         for name in sorted(before - applied):
-            log.info("overlay %s is gone; it changed %s", ascii(name)[1:-1], changes)
+            extra = event(OVERLAY_GONE, overlay=name)
+            log.info("overlay %s is gone; it changed %s", name, changes, extra=extra)
         self._reported = applied, dict(wanted)
-
-    def _publish(self) -> None:
-        """Make the newest labels true on the Node, or wait longer each time that fails."""
-        assert self._wanted is not None, "a scan comes first"
-        self._due["publish"] = NEVER
-        self._outage.attempt()
-        try:
-            outcome = self._publisher.publish(self._wanted, self._resync)
-        except DtagentError as error:
-            now = self._clock()
-            self._due["publish"] = now + self._outage.failed(error)
-            self._due["look"] = now + LOOK_INTERVAL
-            self._systemd.status(f"waiting since {self._outage.since}: {error}")
-            return
-        self._outage.ended(outcome.place)
-        self._resync, self._due["look"] = False, NEVER
-        if outcome.changes:
-            self._published.append(self._clock())
-            log.info("%s: %s", outcome.place, ", ".join(outcome.changes))
-        noun = "label" if len(self._wanted) == 1 else "labels"
-        at = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._systemd.status(f"{len(self._wanted)} {noun} true on {outcome.place} at {at}")
-        self._systemd.ready()
-
-    def _look(self) -> None:
-        """Cut the wait short when there is something to hope from."""
-        self._due["look"] = self._clock() + LOOK_INTERVAL
-        if self._outage.hope():
-            self._due["publish"] = self._clock()
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
         try:
             settings = self._load()
         except ConfigError as error:
-            log.error("configuration not reloaded, the old one stays: %s", error)
+            text = "configuration not reloaded, the old one stays: %s"
+            log.error(text, error, extra=event(CONFIGURATION_WRONG))
         else:
             self._close()
             self._take(settings)
@@ -250,4 +229,4 @@ class Agent:
     def _close(self) -> None:
         if self._watch:
             self._watch.close()
-        self._publisher.close()
+        self._reconciler.close()

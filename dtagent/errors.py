@@ -34,7 +34,23 @@ class CredentialsError(NodeError):
 
 
 class UnreachableError(NodeError):
-    """No usable answer: network, TLS, time-out, 429, 5xx, or a body that is not the API's."""
+    """No usable answer: the network, or none within the deadline."""
+
+
+class TlsError(UnreachableError):
+    """Server and agent do not trust each other: CA, host name, time of validity, our own pair."""
+
+
+class ServerError(UnreachableError):
+    """5xx, or an answer that is not the API's: a server that starts, a proxy, a captive portal."""
+
+
+class BusyError(UnreachableError):
+    """429: the server asks to be left alone for `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UnauthorizedError(NodeError):

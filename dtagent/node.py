@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from dtagent import credentials
 from dtagent.errors import (
+    BusyError,
     CredentialsError,
     ForbiddenError,
     NodeError,
     NodeMissingError,
     NodeReplacedError,
     RejectedError,
+    ServerError,
     UnauthorizedError,
-    UnreachableError,
 )
 from dtagent.patch import Observed, Patch
 from dtagent.settings import NodeTable
-from dtagent.transport import Transport
+from dtagent.transport import Response, Transport
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -38,10 +40,11 @@ log = logging.getLogger(__name__)
 class NodeApi:
     """A connection that may read and patch the Node called `name`."""
 
-    def __init__(self, transport: Transport, name: str, source: Path) -> None:
+    def __init__(self, transport: Transport, loaded: credentials.Credentials, name: str) -> None:
         self.name = name
-        self.source = source
+        self.source = loaded.source
         self._transport = transport
+        self._stream = Transport(loaded)  # a watch has a connection of its own
         self._path = f"/api/v1/nodes/{quote(name, safe='')}"
 
     def get(self) -> Observed:
@@ -64,15 +67,45 @@ class NodeApi:
         )
         return _observed(answer)
 
+    @contextmanager
+    def watch(self, lifetime: float, silence: float) -> Iterator[Iterator[Observed | None]]:
+        """The Node as it is and at each change; None when it is deleted. See Transport.lines."""
+        query = urlencode(
+            {
+                "watch": 1,
+                "fieldSelector": f"metadata.name={self.name}",
+                "allowWatchBookmarks": "true",
+                "timeoutSeconds": int(lifetime),
+            }
+        )
+        accept = {"Accept": METADATA}
+        path = f"/api/v1/nodes?{query}"
+        with self._stream.lines(path, accept, lifetime + silence, silence) as answers:
+            yield _states(answers, self.name)
+
     def close(self) -> None:
+        self._stream.interrupt()
+        self._stream.close()
         self._transport.close()
+
+
+def _states(answers: Iterator[Mapping[str, Any]], name: str) -> Iterator[Observed | None]:
+    for answer in answers:
+        kind, thing = answer.get("type"), answer.get("object")
+        if kind == "BOOKMARK":
+            continue
+        if kind not in ("ADDED", "MODIFIED", "DELETED") or not isinstance(thing, dict):
+            raise ServerError(f"the watch of Node {name} ended with {kind}")
+        state = _observed(thing)
+        if thing["metadata"].get("name") == name:
+            yield None if kind == "DELETED" else state
 
 
 def _observed(answer: Mapping[str, Any]) -> Observed:
     try:
         return Observed.of(answer["metadata"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnreachableError("the server's answer is no Node's metadata") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ServerError("the server's answer is no Node's metadata") from error
 
 
 def connect(settings: NodeTable, host: Path = Path("/")) -> NodeApi:
@@ -101,7 +134,7 @@ def connect(settings: NodeTable, host: Path = Path("/")) -> NodeApi:
             failures.append(error)
             continue
         log.info("Node %s at %s, by %s", name, loaded.server, source)
-        return NodeApi(transport, name, source)
+        return NodeApi(transport, loaded, name)
     raise failures[0] if len(failures) == 1 else _sum(failures)
 
 
@@ -135,8 +168,7 @@ def _who(transport: Transport, source: Path) -> str:
         ) from error
     except (NodeMissingError, ForbiddenError):
         return ""
-    status = answer.get("status") or {}
-    return str((status.get("userInfo") or {}).get("username", ""))
+    return str(_table(answer, "status", "userInfo").get("username", ""))
 
 
 def _same_boot(transport: Transport, user: str, host: Path) -> str:
@@ -150,7 +182,7 @@ def _same_boot(transport: Transport, user: str, host: Path) -> str:
         node = _call(transport, "GET", f"/api/v1/nodes/{quote(name, safe='')}")
     except (NodeMissingError, ForbiddenError) as error:
         raise type(error)(f"{error}; {remedy}") from error
-    there = ((node.get("status") or {}).get("nodeInfo") or {}).get("bootID")
+    there = _table(node, "status", "nodeInfo").get("bootID")
     here = (host / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     if there != here:
         raise CredentialsError(
@@ -169,14 +201,25 @@ def _call(
     response = transport.request(method, path, body, headers)
     if 200 <= response.status < 300:
         return response.body
-    raise _failure(response.status, response.body, f"{method} {path.partition('?')[0]}")
+    raise _failure(response, f"{method} {path.partition('?')[0]}")
 
 
-def _failure(status: int, body: Mapping[str, Any], request: str) -> NodeError:
+def _table(answer: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """What lies at these keys; empty where an answer has something else there."""
+    for key in keys:
+        inner = answer.get(key)
+        answer = inner if isinstance(inner, dict) else {}
+    return answer
+
+
+def _failure(response: Response, request: str) -> NodeError:
     """A Status object into the kind of failure that it is."""
+    status, body = response.status, response.body
     message = f"{request}: {status} {body.get('message') or body.get('reason') or ''}".rstrip()
-    causes = (body.get("details") or {}).get("causes") or ()
-    about_uid = any(cause.get("field") == "metadata.uid" for cause in causes)
+    causes = _table(body, "details").get("causes")
+    about_uid = isinstance(causes, list) and any(
+        isinstance(cause, dict) and cause.get("field") == "metadata.uid" for cause in causes
+    )
     if status == 401:
         return UnauthorizedError(message)
     if status == 403:
@@ -186,6 +229,8 @@ def _failure(status: int, body: Mapping[str, Any], request: str) -> NodeError:
     # An apply with a uid on an absent Node is a create that is refused: "uid mismatch".
     if status in (409, 422) and (about_uid or "uid mismatch" in message):
         return NodeReplacedError(message)
-    if status == 429 or status >= 500:
-        return UnreachableError(message)
+    if status == 429:
+        return BusyError(message, response.retry_after)
+    if status >= 500:
+        return ServerError(message)
     return RejectedError(message)

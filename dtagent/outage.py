@@ -7,8 +7,8 @@ import random
 import time
 
 from dtagent import credentials
-from dtagent.errors import DtagentError
-from dtagent.log import NOTICE
+from dtagent.errors import BusyError, DtagentError, NodeMissingError
+from dtagent.log import NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
 
 BACKOFF_FIRST, BACKOFF_MAX = 1.0, 60.0  # seconds
 CLOCK_STEP = 1.0  # seconds that the wall clock may drift from the monotonic one between looks
@@ -25,6 +25,7 @@ class Outage:
         self._last: type[DtagentError] | None = None
         self._attempts = 0
         self._signs = self._look()
+        self._node = ""
         self.since = ""
 
     def __bool__(self) -> bool:
@@ -45,19 +46,27 @@ class Outage:
         kind, before, self._last = type(error), self._last, type(error)
         if self._warned is None or self._warned is not kind is before:
             self._warned = kind
-            log.warning("%s; trying again until it works", error)
+            extra = event(OUTAGE_BEGAN, self._node)
+            log.warning("%s; trying again until it works", error, extra=extra)
         else:
             log.debug("%s", error)
         longest = min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** min(self._attempts, 10))
         self._attempts += 1
-        return random.uniform(0.1, longest)
+        asked = error.retry_after if isinstance(error, BusyError) else 0.0
+        return max(asked, random.uniform(0.1, longest))
 
-    def ended(self, place: str) -> None:
+    def ended(self, place: str, node: str = "") -> None:
         """An attempt succeeded."""
+        self._node = node
         if self:
-            log.log(NOTICE, "%s is in reach again", place)
+            log.log(NOTICE, "%s is in reach again", place, extra=event(OUTAGE_ENDED, node))
         self._warned = self._last = None
         self._attempts = 0
+
+    @property
+    def node_missing(self) -> bool:
+        """Whether all that is missing is the Node itself."""
+        return self._last is NodeMissingError
 
     def hope(self) -> bool:
         """Whether the credentials or the wall clock have changed since the last attempt.

@@ -7,7 +7,7 @@ diff's fieldsV1.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,16 @@ class Observed:
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> Observed:
-        """Read an ObjectMeta as the API server sent it."""
+        """Read an ObjectMeta as the API server sent it.
+
+        Raises TypeError, AttributeError or ValueError for what is none.
+        """
         owned: set[str] = set()
         for entry in metadata.get("managedFields") or ():
             if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Apply"):
                 fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels", {})
                 owned |= {field[2:] for field in fields if field.startswith("f:")}
-        return cls(metadata.get("uid"), metadata.get("labels") or {}, frozenset(owned))
+        return cls(metadata.get("uid"), dict(metadata.get("labels") or {}), frozenset(owned))
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,16 @@ class Patch:
     body: Mapping[str, Any]
 
 
-def plan(name: str, desired: Mapping[str, str], observed: Observed) -> list[Patch]:
+def plan(
+    name: str,
+    desired: Mapping[str, str],
+    observed: Observed,
+    left_alone: Collection[str] = (),
+) -> list[Patch]:
     """The patches that make the Node's labels the desired ones; none where they are already.
 
     Besides what we applied ourselves, only the Go labeller's leftovers are taken off: labels under
-    its literal prefix, whatever ours is.
+    its literal prefix, whatever ours is, and none that is `left_alone`.
     """
     labels = observed.labels or {}
     patches = []
@@ -59,7 +67,8 @@ def plan(name: str, desired: Mapping[str, str], observed: Observed) -> list[Patc
     leftovers = [
         key
         for key in labels
-        if key.startswith(GO_LABELLER_PREFIX) and key not in desired and key not in observed.owned
+        if key.startswith(GO_LABELLER_PREFIX)
+        and not (key in desired or key in observed.owned or key in left_alone)
     ]
     if leftovers:
         metadata = {"labels": dict.fromkeys(sorted(leftovers)), "uid": observed.uid}
@@ -72,12 +81,15 @@ def clear(name: str, observed: Observed) -> list[Patch]:
     return [_apply(name, {}, observed.uid)] if observed.owned else []
 
 
-def changes(desired: Mapping[str, str], observed: Observed) -> list[str]:
+def changes(
+    desired: Mapping[str, str], observed: Observed, left_alone: Collection[str] = ()
+) -> list[str]:
     """What `plan` alters on the Node, for a log line: `+key=value` and `-key`."""
     ours = {
         key: value
         for key, value in (observed.labels or {}).items()
-        if key in desired or key in observed.owned or key.startswith(GO_LABELLER_PREFIX)
+        if (key in desired or key in observed.owned or key.startswith(GO_LABELLER_PREFIX))
+        and key not in left_alone
     }
     return changed(ours, desired)
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 import yaml
 
 from dtagent import node, patch
-from dtagent.errors import NodeError, NodeReplacedError, UnauthorizedError
+from dtagent.contention import Contention
+from dtagent.errors import NodeError, NodeMissingError, NodeReplacedError, UnauthorizedError
+from dtagent.log import LABEL_CONTENDED, event
+from dtagent.nodewatch import NodeWatch
 from dtagent.patch import Observed
 from dtagent.settings import NodeTable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class Outcome:
 
     place: str
     changes: list[str]
+    node: str = ""
+    left_alone: tuple[str, ...] = ()
 
 
 class Publisher(Protocol):
@@ -33,17 +42,26 @@ class Publisher(Protocol):
         With `resync` what is there is read first; without, it is taken to be as we left it.
         """
 
+    def drifted(self, labels: Mapping[str, str]) -> bool:
+        """Whether these may not be our labels there any more."""
+
     def close(self) -> None:
         """Let go of every connection."""
 
 
 class NodePublisher:
-    """Keeps the labels of one Kubernetes Node; connects when it has to."""
+    """Keeps the labels of one Kubernetes Node; connects when it has to.
 
-    def __init__(self, settings: NodeTable) -> None:
-        self._settings = settings
+    With `changed` the Node is watched once it has been reached, and `changed` called from another
+    thread when it may not be what it was.
+    """
+
+    def __init__(self, settings: NodeTable, changed: Callable[[], None] | None = None) -> None:
+        self._settings, self._changed = settings, changed
         self._api: node.NodeApi | None = None
+        self._watch: NodeWatch | None = None
         self._observed: Observed | None = None
+        self._contention = Contention()
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         fresh = self._api is None
@@ -59,16 +77,52 @@ class NodePublisher:
 
     def _publish(self, labels: Mapping[str, str], resync: bool) -> Outcome:
         try:
-            api = self._connected()
-            if resync or self._observed is None:
-                self._observed = api.get()
-            observed = self._observed
-            for request in patch.plan(api.name, labels, observed):
-                self._observed = api.send(request)
+            self._api = self._api or node.connect(self._settings)
+            return self._make_true(self._api, labels, resync)
+        except (NodeMissingError, NodeReplacedError):
+            self._observed = None  # the connection is good, and a watch on it sees the Node come
+            raise
         except NodeError:
             self.close()
             raise
-        return Outcome(f"Node {api.name}", patch.changes(labels, observed))
+        finally:
+            self._follow()
+
+    def _make_true(self, api: node.NodeApi, labels: Mapping[str, str], resync: bool) -> Outcome:
+        if resync or self._observed is None:
+            self._observed = api.get()
+            self._see_contention(api.name, self._observed)
+        before = self._observed
+        wanted, left_alone = self._split(labels)
+        for request in patch.plan(api.name, wanted, before, left_alone):
+            self._observed = api.send(request)
+        self._contention.published(wanted, self._observed.uid)
+        changes = patch.changes(wanted, before, left_alone)
+        return Outcome(f"Node {api.name}", changes, api.name, left_alone)
+
+    def _see_contention(self, name: str, observed: Observed) -> None:
+        for key in self._contention.observed(observed, time.monotonic()):
+            log.warning(
+                "somebody changes label %s of Node %s back each time; left alone for an hour",
+                key, name, extra=event(LABEL_CONTENDED, name, [key]),
+            )  # fmt: skip
+
+    def _split(self, labels: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The labels that are ours to set, and the keys among them that are left alone."""
+        left = self._contention.left(time.monotonic())
+        ours = {key: value for key, value in labels.items() if key not in left}
+        return ours, tuple(sorted(labels.keys() - ours.keys()))
+
+    def drifted(self, labels: Mapping[str, str]) -> bool:
+        """Asks the watch alone: while that is up, nothing need be sent to know."""
+        if not (self._api and self._watch and self._watch.up and self._watch.seen):
+            return True
+        wanted, left_alone = self._split(labels)
+        return bool(patch.plan(self._api.name, wanted, self._watch.seen, left_alone))
+
+    def _follow(self) -> None:
+        if self._changed and self._api and not self._watch:
+            self._watch = NodeWatch(self._api, self._changed)
 
     def clear(self) -> Outcome:
         """Take our labels off the Node, and no other's."""
@@ -83,9 +137,11 @@ class NodePublisher:
         return self._api
 
     def close(self) -> None:
+        if self._watch:
+            self._watch.close()
         if self._api:
             self._api.close()
-        self._api = self._observed = None
+        self._api = self._watch = self._observed = None
 
 
 class DryRun(NodePublisher):

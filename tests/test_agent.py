@@ -67,12 +67,15 @@ class World:
         self.published.append((self.now, dict(labels)))
         return Outcome("the Node", [])
 
+    def drifted(self, labels: Mapping[str, str]) -> bool:
+        return True
+
     def close(self) -> None:
         """As a publisher."""
 
     def run(self) -> None:
         events: queue.SimpleQueue[Event] = self  # type: ignore[assignment]
-        Agent(self.settings, lambda _: self, Systemd({}), events, lambda: self.now).run()
+        Agent(self.settings, lambda *_: self, Systemd({}), events, lambda: self.now).run()
 
     def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:
         def then() -> Event | None:

@@ -206,7 +206,7 @@ def test_only_light_modules_are_loaded(host: Host) -> None:
     import sys
 
     program = (
-        "import sys; from dtagent import transport, agent, publish; transport._client();"
+        "import sys; from dtagent import pool, agent, publish; pool._client();"
         "print('kubernetes.client.rest' in sys.modules, len([m for m in sys.modules if "
         "m.startswith(('kubernetes.client.models', 'kubernetes.client.api'))]),"
         "[m for m in ('aiohttp', 'oauthlib', 'websocket') if m in sys.modules])"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent.agent import BURST, BURST_TIME, Event
+from dtagent.agent import Event
+from dtagent.reconcile import BURST, BURST_TIME
 from dtagent.settle import HOLD, HOLD_MAX, POINTS, REST, Hold, Settle
 from tests.test_agent import World, nothing
 

@@ -1,0 +1,69 @@
+"""The Node as a stream of "it may not be what it was".
+
+A watch without a resourceVersion begins with the Node as it is, so nothing is lost between two of
+them. Bookmarks come about once a minute; a link that is silent for longer is dead, whatever TCP
+says (k3s's local load balancer hides that). Kubernetes documentation, "Efficient detection of
+changes".
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from dtagent.errors import NodeError
+from dtagent.node import NodeApi
+from dtagent.patch import Observed
+
+LIFETIME = (1800.0, 3600.0)  # seconds that one watch lasts; jittered
+SILENCE = 150.0  # seconds without a bookmark, on a link that is still good
+BACKOFF_FIRST, BACKOFF_MAX = 1.0, 60.0  # seconds between two watches that did not last
+
+log = logging.getLogger(__name__)
+
+
+class NodeWatch:
+    """Calls `changed` from a thread of its own; `seen` is the Node, None while there is none."""
+
+    def __init__(self, api: NodeApi, changed: Callable[[], None]) -> None:
+        self._api, self._changed = api, changed
+        self.seen: Observed | None = None
+        self.up = False
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="node", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        delay = BACKOFF_FIRST
+        while not self._closed.is_set():
+            start = time.monotonic()
+            failed = self._watch()
+            if failed and not self._closed.is_set():
+                self._changed()  # whoever asks the server learns what is wrong with it
+            lasted = time.monotonic() - start > BACKOFF_MAX
+            delay = BACKOFF_FIRST if lasted else min(2 * delay, BACKOFF_MAX)
+            self._closed.wait(random.uniform(0, delay))
+
+    def _watch(self) -> bool:
+        """One watch to its end; whether that was a failure."""
+        try:
+            with self._api.watch(random.uniform(*LIFETIME), SILENCE) as states:
+                self.up = True
+                for state in states:
+                    # A kubelet's heartbeat changes nothing that we look at, and wakes nobody.
+                    if state != self.seen:
+                        self.seen = state
+                        self._changed()
+        except NodeError as error:
+            log.debug("watch: %s", error)
+            return True
+        finally:
+            self.up = False
+        return False
+
+    def close(self) -> None:
+        """End the watch; the thread ends by itself, at the latest with what it waits for."""
+        self._closed.set()

@@ -1,0 +1,119 @@
+"""Making the newest labels true where they go: when to try, and what is said of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+
+from dtagent.errors import DtagentError
+from dtagent.log import LABELS_CHANGED, event
+from dtagent.outage import Outage
+from dtagent.publish import Outcome, Publisher
+from dtagent.systemd import Systemd
+
+LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
+BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
+NEVER = math.inf
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings one publisher to the newest labels, and keeps it there."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        kubeconfig: str,
+        systemd: Systemd,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._publisher, self._outage = publisher, Outage(kubeconfig)
+        self._systemd, self._clock = systemd, clock
+        self._wanted: Mapping[str, str] | None = None
+        self._overlays: Collection[str] = ()
+        self._resync = False
+        self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
+        self._publish_due = self._look_due = NEVER
+
+    @property
+    def due(self) -> float:
+        """When there is something to do, on the monotonic clock."""
+        return min(self._publish_due, self._look_due)
+
+    def want(self, labels: Mapping[str, str], overlays: Collection[str], resync: bool) -> None:
+        """The labels that are to be true from now on; with `resync` they are compared again."""
+        new = labels != self._wanted
+        self._wanted, self._overlays = dict(labels), overlays
+        if resync and self._outage.hope():
+            self._publisher.close()  # other credentials than those that we go by
+        if resync and not new and not self._publisher.drifted(labels):
+            return
+        self._resync = self._resync or resync
+        if (new or resync) and not self._outage:
+            self._soon()
+
+    def node_changed(self) -> None:
+        """The Node may not be what it was: it was edited, went away, came, or out of reach."""
+        if self._wanted is None:
+            return
+        if self._outage:
+            if self._outage.node_missing:
+                self._publish_due = self._clock()
+        elif self._publisher.drifted(self._wanted):
+            self._resync = True
+            self._soon()
+
+    def _soon(self) -> None:
+        self._publish_due = max(self._clock(), self._published[0] + BURST_TIME)
+
+    def step(self) -> None:
+        """Do what is due."""
+        if self._clock() >= self._look_due:
+            self._look()
+        if self._clock() >= self._publish_due:
+            self._publish()
+
+    def _look(self) -> None:
+        """Cut the wait short when there is something to hope from."""
+        self._look_due = self._clock() + LOOK_INTERVAL
+        if self._outage.hope():
+            self._publish_due = self._clock()
+
+    def _publish(self) -> None:
+        """Make the newest labels true, or wait longer each time that fails."""
+        assert self._wanted is not None, "a scan comes first"
+        self._publish_due = NEVER
+        self._outage.attempt()
+        try:
+            outcome = self._publisher.publish(self._wanted, self._resync)
+        except DtagentError as error:
+            now = self._clock()
+            self._publish_due = now + self._outage.failed(error)
+            self._look_due = now + LOOK_INTERVAL
+            self._systemd.status(f"waiting since {self._outage.since}: {error}")
+            return
+        self._outage.ended(outcome.place, outcome.node)
+        self._resync, self._look_due = False, NEVER
+        if outcome.changes:
+            self._published.append(self._clock())
+            changed = event(LABELS_CHANGED, outcome.node, outcome.changes)
+            log.info("%s: %s", outcome.place, ", ".join(outcome.changes), extra=changed)
+        self._systemd.status(self._healthy(outcome, self._wanted))
+        self._systemd.ready()
+
+    def _healthy(self, outcome: Outcome, labels: Mapping[str, str]) -> str:
+        number = len(labels) - len(outcome.left_alone)
+        noun = "label" if number == 1 else "labels"
+        text = f"{number} {noun} true on {outcome.place} at {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        if self._overlays:
+            text += f"; overlays: {', '.join(sorted(self._overlays))}"
+        if outcome.left_alone:
+            text += f"; left alone: {', '.join(outcome.left_alone)}"
+        return text
+
+    def close(self) -> None:
+        self._publisher.close()

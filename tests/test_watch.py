@@ -1,0 +1,128 @@
+"""The watch on the own Node: what somebody does to it is put right, and nobody is fought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dtagent.contention import LEAVE, TIMES, WINDOW, Contention
+from dtagent.patch import Observed
+from tests.host import PREFIX, Host
+from tests.process import Process, wait_for
+
+BOARD = PREFIX + "acme-board"
+
+
+@pytest.fixture
+def agent(host: Host, tmp_path: Path) -> Iterator[Process]:
+    """An agent whose labels are on the Node, and whose watch has seen them there."""
+    with Process(tmp_path, "--config", str(host.config), DTAGENT_LOG_LEVEL="debug") as agent:
+        agent.wait_said("READY=1")
+        yield agent
+
+
+def edit(host: Host, value: str | None) -> None:
+    """As an administrator does it to our label with kubectl."""
+    host.cluster.patch_labels(host.name, {BOARD: value}, manager="kubectl-edit")
+
+
+def test_a_label_that_somebody_changes_is_put_right(host: Host, agent: Process) -> None:
+    edit(host, "77")
+    wait_for(lambda: host.labels.get(BOARD) == "1", "the label's own value")
+    edit(host, None)
+    wait_for(lambda: host.labels.get(BOARD) == "1", "the label back")
+
+
+def test_a_node_that_is_deleted_and_comes_back_is_labelled_again(
+    host: Host, agent: Process
+) -> None:
+    host.cluster.delete_node(host.name)
+    agent.wait_error(f"there is no Node {host.name}")
+    host.cluster.create_node(host.name)
+    wait_for(lambda: host.labels.get(BOARD) == "1", "labels on the new Node")
+    agent.wait_error(f"Node {host.name} is in reach again")
+
+
+def test_a_node_that_is_replaced_in_one_go_is_labelled_again(host: Host, agent: Process) -> None:
+    host.cluster.delete_node(host.name)
+    host.cluster.create_node(host.name)
+    wait_for(lambda: host.labels.get(BOARD) == "1", "labels on the new Node")
+
+
+def test_what_others_do_to_the_node_costs_no_request(host: Host, agent: Process) -> None:
+    wait_for(lambda: any(verb == "patch" for verb, _ in host.requests()), "the first patch")
+    mark = host.cluster.audit_mark()
+    for number in range(5):
+        host.cluster.patch_labels(host.name, {"example.org/theirs": str(number)}, "kubectl")
+    edit(host, "77")  # what follows on the same stream, and is answered
+    wait_for(lambda: host.labels.get(BOARD) == "1", "the label's own value")
+    verbs = [verb for verb, _ in host.requests(mark) if verb != "watch"]
+    assert verbs == ["get", "patch"]
+
+
+def test_a_resync_sends_nothing_while_the_watch_is_up(host: Host, tmp_path: Path) -> None:
+    host.configure('resync_interval = "1s"')
+    with Process(tmp_path, "--config", str(host.config)) as agent:
+        agent.wait_said("READY=1")
+        wait_for(lambda: any(verb == "patch" for verb, _ in host.requests()), "the first patch")
+        edit(host, "77")
+        wait_for(lambda: host.labels.get(BOARD) == "1", "the watch to be up")
+        mark = host.cluster.audit_mark()
+        host.add("late", {"compatible": b"acme,late\0"})  # three resyncs, the last of which sees it
+        wait_for(lambda: PREFIX + "acme-late" in host.labels, "a resync")
+        agent.stop()
+    assert [verb for verb, _ in host.requests(mark) if verb != "watch"] == ["patch"]
+
+
+def test_somebody_who_sets_a_label_again_each_time_is_not_fought(
+    host: Host, agent: Process
+) -> None:
+    for _ in range(TIMES):
+        edit(host, "77")
+        wait_for(lambda: host.labels.get(BOARD) == "1", "the label's own value")
+    edit(host, "77")
+    agent.wait_error(f"changes label {BOARD} of Node {host.name} back each time")
+    wait_for(lambda: f"left alone: {BOARD}" in agent.status, "the status line to say so")
+    assert host.labels[BOARD] == "77"
+    host.add("late", {"compatible": b"acme,late\0"})
+    agent.reload()
+    wait_for(lambda: PREFIX + "acme-late" in host.labels, "the others to be kept true")
+    wait_for(lambda: host.labels[BOARD] == "1", "a reload to give it another chance")
+
+
+def lost(labels: dict[str, str], uid: str = "u") -> Observed:
+    return Observed(uid, labels)
+
+
+def test_a_label_is_left_alone_for_an_hour_when_it_is_lost_too_often() -> None:
+    contention = Contention()
+    for turn in range(TIMES):
+        contention.published({"a": "1", "b": "1"}, "u")
+        assert contention.observed(lost({"a": "9", "b": "1"}), 10.0 * turn) == []
+    contention.published({"a": "1", "b": "1"}, "u")
+    assert contention.observed(lost({"b": "1"}), 50.0) == ["a"]
+    assert contention.left(50.0 + LEAVE - 1) == ["a"]
+    assert contention.left(50.0 + LEAVE) == []
+
+
+def test_losses_that_are_far_apart_are_no_fight() -> None:
+    contention = Contention()
+    for turn in range(3 * TIMES):
+        contention.published({"a": "1"}, "u")
+        assert contention.observed(lost({}), turn * (WINDOW / TIMES + 1)) == []
+
+
+def test_a_node_made_anew_is_no_fight() -> None:
+    contention = Contention()
+    for turn in range(3 * TIMES):
+        contention.published({"a": "1"}, f"u{turn}")
+        assert contention.observed(lost({}, uid=f"u{turn + 1}"), float(turn)) == []
+
+
+def test_one_loss_that_is_seen_twice_counts_once() -> None:
+    contention = Contention()
+    contention.published({"a": "1"}, "u")
+    for turn in range(3 * TIMES):
+        assert contention.observed(lost({}), float(turn)) == []
