@@ -30,7 +30,7 @@ from dtagent.publish import Publisher
 from dtagent.reconcile import NEVER, Reconciler
 from dtagent.settings import Settings
 from dtagent.settle import Hold, Settle
-from dtagent.systemd import Systemd
+from dtagent.state import State, Teller
 from dtagent.watch import OverlayWatch
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
@@ -59,12 +59,13 @@ class Agent:
         self,
         load: Callable[[], Settings],
         publisher: Callable[[Settings, Callable[[], None]], Publisher],
-        systemd: Systemd,
+        teller: Teller,
         events: queue.SimpleQueue[Event],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._publisher_for = load, publisher
-        self._systemd, self._events, self._clock = systemd, events, clock
+        self._systemd, self._teller = teller.systemd, teller
+        self._events, self._clock = events, clock
         self._tree_failure = ""
         self._found: Labels | None = None
         self._reported: tuple[frozenset[str], dict[str, str]] | None = None
@@ -81,8 +82,9 @@ class Agent:
     def _take(self, settings: Settings) -> None:
         self._settings = settings
         publisher = self._publisher_for(settings, partial(self._events.put, Event.NODE))
-        kubeconfig = settings.node.kubeconfig
-        self._reconciler = Reconciler(publisher, kubeconfig, self._systemd, self._clock)
+        self._reconciler = Reconciler(
+            publisher, settings.node.kubeconfig, self._teller, self._clock
+        )
         changed = partial(self._events.put, Event.OVERLAY)
         concerned = overlays.concern(settings)
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
@@ -187,7 +189,7 @@ class Agent:
             self._tree_failure = str(error)
             text = "%s; the labels stay as they are"
             log.warning(text, error, extra=event(TREE_UNREADABLE))
-            self._systemd.status(f"cannot read the devicetree: {error}")
+            self._teller.tell(State(f"cannot read the devicetree: {error}", healthy=False))
 
     def _decide(self, found: Labels, applied: frozenset[str], now: float) -> None:
         """What of a scan is to be published, and when."""

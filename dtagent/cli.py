@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtagent import __version__, config, log
-from dtagent.errors import ConfigError, DtagentError
+from dtagent.errors import ConfigError, DtagentError, StateError
 from dtagent.names import Selector
 from dtagent.settings import Settings, as_toml
 
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("publish", _publish, "scan, bring the Node up to date once, and stop")
     add("check-config", _check_config, "validate the configuration and print what is in effect")
+    add("status", _status, "say what the running agent last did; fails while it is not all well")
     add("clear", _clear, "take our labels off the Node")
     return parser
 
@@ -167,7 +168,7 @@ def _publisher(
 
 def _run(options: argparse.Namespace) -> None:
     from dtagent.agent import Agent, Event, Stopped
-    from dtagent.state import only_writer, runtime_directory
+    from dtagent.state import Teller, only_writer, runtime_directory
     from dtagent.systemd import Systemd
 
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -179,11 +180,12 @@ def _run(options: argparse.Namespace) -> None:
         raise Stopped
 
     systemd = Systemd()
+    directory = None if options.dry_run else runtime_directory()
     try:
-        lock = nullcontext() if options.dry_run else only_writer(runtime_directory(), create=True)
-        with lock:
+        with only_writer(directory, create=True) if directory else nullcontext():
             publisher = partial(_publisher, dry_run=options.dry_run)
-            agent = Agent(partial(_settings, options), publisher, systemd, events)
+            settings, teller = partial(_settings, options), Teller(systemd, directory)
+            agent = Agent(settings, publisher, teller, events)
             signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
             signal.signal(signal.SIGINT, stop)
             signal.signal(signal.SIGTERM, stop)
@@ -203,6 +205,17 @@ def _publish(options: argparse.Namespace) -> None:
     lock = only_writer(runtime_directory(), create=False)
     with lock, closing(_publisher(settings)) as publisher:
         _report(publisher.publish(found.labels))
+
+
+def _status(options: argparse.Namespace) -> None:
+    from dtagent import state
+
+    last = state.read(state.runtime_directory())
+    if not last.healthy:
+        raise StateError(last.status)
+    print(last.status)
+    for key, value in last.labels.items():
+        print(f"{key}: {value}")
 
 
 def _clear(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The node's own kubeconfig: where it is, what it says, and whether it has changed.
+"""One kubeconfig: what it says, ready to connect with.
 
 Read here and not by the kubernetes client's loader, which writes inline private keys to temporary
 files and would run the programs that a kubeconfig may name. Format: client-go's
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,6 @@ from typing import Any
 import yaml
 
 from dtagent.errors import CredentialsError
-
-# k3s and RKE2 are asked for their data-dir first; see kubeconfigs().
-_RANCHER = ("k3s", "rke2")
-KNOWN_PLACES = (
-    "etc/kubernetes/kubelet.conf",  # kubeadm
-    "var/snap/microk8s/current/credentials/kubelet.config",
-    "var/lib/k0s/kubelet.conf",
-    "var/lib/microshift/resources/kubelet/kubeconfig",
-)
 
 
 @dataclass(frozen=True)
@@ -40,40 +33,8 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
     tls_server_name: str | None = None
     proxy_url: str | None = None
-
-
-def kubeconfigs(configured: str = "", host: Path = Path("/")) -> list[Path]:
-    """The kubeconfigs to try, in order: the configured one alone, else those that exist.
-
-    `host` is the root below which the known places of k3s, RKE2, kubeadm, microk8s, k0s and
-    MicroShift are looked for; `$KUBECONFIG` comes last.
-    """
-    if configured:
-        return [Path(configured)]
-    places = [_data_dir(host, name) / "agent/kubelet.kubeconfig" for name in _RANCHER]
-    places += [host / place for place in KNOWN_PLACES]
-    places += [Path(text) for text in os.environ.get("KUBECONFIG", "").split(":") if text]
-    return [place for place in places if _exists(place)]
-
-
-def _exists(place: Path) -> bool:
-    try:
-        place.stat()
-    except PermissionError:
-        return True  # let reading it say so
-    except OSError:
-        return False
-    return True
-
-
-def _data_dir(host: Path, name: str) -> Path:
-    config = host / f"etc/rancher/{name}/config.yaml"
-    try:
-        settings = yaml.safe_load(config.read_bytes())
-    except (OSError, yaml.YAMLError):
-        settings = None  # theirs to complain about
-    moved = settings.get("data-dir") if isinstance(settings, dict) else None
-    return host / str(moved).lstrip("/") if moved else host / f"var/lib/rancher/{name}"
+    exposed: Path | None = None
+    """The file with the secret, if every user of this host can read it."""
 
 
 def load(source: Path) -> Credentials:
@@ -81,7 +42,7 @@ def load(source: Path) -> Credentials:
 
     Raises CredentialsError, which may pass: k3s rewrites its files one after the other.
     """
-    cluster, user = _current(source)
+    cluster, user = current(source)
     for refused in ("exec", "auth-provider"):
         if refused in user:
             raise CredentialsError(
@@ -102,11 +63,25 @@ def load(source: Path) -> Credentials:
         token=_token(source, user),
         tls_server_name=cluster.get("tls-server-name"),
         proxy_url=cluster.get("proxy-url"),
+        exposed=_exposed(source, user),
     )
 
 
-def _current(source: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The cluster and the user of the current context, or of the only one."""
+def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:
+    """The file that the private key or the token is in, if others may read it and get there."""
+    inline = user.get("client-key-data") or user.get("token")
+    named = None if inline else user.get("client-key") or user.get("tokenFile")
+    file = source.parent / str(named) if named else source
+    with contextlib.suppress(OSError):
+        file = file.resolve(strict=True)
+        way = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.parents)
+        if way and file.stat().st_mode & stat.S_IROTH:
+            return file
+    return None
+
+
+def current(source: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The cluster and the user of a kubeconfig's current context."""
     try:
         config = yaml.safe_load(_read(source))
     except yaml.YAMLError as error:
@@ -202,38 +177,3 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise CredentialsError(f"{file}: {error.strerror}") from error
-
-
-def fingerprint(configured: str = "", host: Path = Path("/")) -> tuple[object, ...]:
-    """What changes when a kubeconfig, or a file that one names, is written, replaced or appears.
-
-    Links are followed, so kubeadm's `kubelet-client-current.pem` counts by what it points to.
-    """
-    return tuple(
-        (file, *_stamp(file))
-        for source in kubeconfigs(configured, host)
-        for file in (source, *_named(source))
-    )
-
-
-def _named(source: Path) -> Iterator[Path]:
-    try:
-        cluster, user = _current(source)
-    except CredentialsError:
-        return
-    for table, key in (
-        (cluster, "certificate-authority"),
-        (user, "client-certificate"),
-        (user, "client-key"),
-        (user, "tokenFile"),
-    ):
-        if table.get(key):
-            yield source.parent / str(table[key])
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    try:
-        status = file.stat()
-    except OSError:
-        return ()
-    return (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -25,6 +25,10 @@ class LockedError(DtagentError):
     """Another dtagent on this host writes the Node's labels."""
 
 
+class StateError(DtagentError):
+    """No agent runs here whose state could be told."""
+
+
 class NodeError(DtagentError):
     """The Node could not be read or patched."""
 

@@ -6,6 +6,7 @@ Node's images and conditions are never sent to us (Kubernetes API concepts, "Par
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from dtagent import credentials
+from dtagent import credentials, kubeconfigs
 from dtagent.errors import (
     BusyError,
     CredentialsError,
@@ -26,6 +27,7 @@ from dtagent.errors import (
     ServerError,
     UnauthorizedError,
 )
+from dtagent.log import KEY_EXPOSED, event
 from dtagent.patch import Observed, Patch
 from dtagent.settings import NodeTable
 from dtagent.transport import Response, Transport
@@ -113,7 +115,7 @@ def connect(settings: NodeTable, host: Path = Path("/")) -> NodeApi:
 
     Raises the error of the only kubeconfig, or of the last one tried.
     """
-    sources = credentials.kubeconfigs(settings.kubeconfig, host)
+    sources = kubeconfigs.find(settings.kubeconfig, host)
     if not sources:
         raise CredentialsError(
             "no kubeconfig of a node found: this host runs no known Kubernetes, or it is not up "
@@ -133,9 +135,17 @@ def connect(settings: NodeTable, host: Path = Path("/")) -> NodeApi:
             log.debug("%s: %s", source, error)
             failures.append(error)
             continue
-        log.info("Node %s at %s, by %s", name, loaded.server, source)
+        log.info("Node %s at %s, by %s", name, loaded.server, source, extra={"DTAGENT_NODE": name})
+        if loaded.exposed:
+            _warn_of_exposed(loaded.exposed)
         return NodeApi(transport, loaded, name)
     raise failures[0] if len(failures) == 1 else _sum(failures)
+
+
+@functools.cache  # once, not at each connection
+def _warn_of_exposed(file: Path) -> None:
+    text = "%s: every user of this host can read the node's secret: chmod 600 it"
+    log.warning(text, file, extra=event(KEY_EXPOSED))
 
 
 def _sum(failures: list[NodeError]) -> NodeError:

@@ -6,7 +6,7 @@ import logging
 import random
 import time
 
-from dtagent import credentials
+from dtagent import kubeconfigs
 from dtagent.errors import BusyError, DtagentError, NodeMissingError
 from dtagent.log import NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
 
@@ -81,4 +81,4 @@ class Outage:
         return hope
 
     def _look(self) -> tuple[tuple[object, ...], float]:
-        return credentials.fingerprint(self._kubeconfig), time.time() - time.monotonic()
+        return kubeconfigs.fingerprint(self._kubeconfig), time.time() - time.monotonic()

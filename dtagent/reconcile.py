@@ -12,7 +12,7 @@ from dtagent.errors import DtagentError
 from dtagent.log import LABELS_CHANGED, event
 from dtagent.outage import Outage
 from dtagent.publish import Outcome, Publisher
-from dtagent.systemd import Systemd
+from dtagent.state import State, Teller
 
 LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
@@ -28,11 +28,11 @@ class Reconciler:
         self,
         publisher: Publisher,
         kubeconfig: str,
-        systemd: Systemd,
+        teller: Teller,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publisher, self._outage = publisher, Outage(kubeconfig)
-        self._systemd, self._clock = systemd, clock
+        self._teller, self._clock = teller, clock
         self._wanted: Mapping[str, str] | None = None
         self._overlays: Collection[str] = ()
         self._resync = False
@@ -94,7 +94,8 @@ class Reconciler:
             now = self._clock()
             self._publish_due = now + self._outage.failed(error)
             self._look_due = now + LOOK_INTERVAL
-            self._systemd.status(f"waiting since {self._outage.since}: {error}")
+            text = f"waiting since {self._outage.since}: {error}"
+            self._teller.tell(State(text, healthy=False, overlays=self._overlays))
             return
         self._outage.ended(outcome.place, outcome.node)
         self._resync, self._look_due = False, NEVER
@@ -102,8 +103,9 @@ class Reconciler:
             self._published.append(self._clock())
             changed = event(LABELS_CHANGED, outcome.node, outcome.changes)
             log.info("%s: %s", outcome.place, ", ".join(outcome.changes), extra=changed)
-        self._systemd.status(self._healthy(outcome, self._wanted))
-        self._systemd.ready()
+        text = self._healthy(outcome, self._wanted)
+        self._teller.tell(State(text, True, self._wanted, self._overlays))
+        self._teller.systemd.ready()
 
     def _healthy(self, outcome: Outcome, labels: Mapping[str, str]) -> str:
         number = len(labels) - len(outcome.left_alone)

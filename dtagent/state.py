@@ -1,14 +1,23 @@
-"""The runtime directory: one writer on the host at a time."""
+"""The runtime directory: one writer on the host at a time, and what it last did.
+
+It is on a tmpfs that is empty after each boot, so a power cut spoils nothing.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import json
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dtagent.errors import LockedError
+from dtagent.errors import LockedError, StateError
+from dtagent.systemd import Systemd
+
+log = logging.getLogger(__name__)
 
 
 def runtime_directory() -> Path:
@@ -46,3 +55,49 @@ def only_writer(directory: Path, create: bool) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@dataclass(frozen=True)
+class State:
+    """What an agent last did: the line that `systemctl status` shows, and what is behind it."""
+
+    status: str
+    healthy: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
+    overlays: Collection[str] = ()
+    pid: int = field(default_factory=os.getpid)
+
+
+class Teller:
+    """Tells systemd, and `dtagent status` by a file in `directory`; a dry run leaves no file."""
+
+    def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
+        self.systemd, self._directory = systemd, directory
+
+    def tell(self, state: State) -> None:
+        self.systemd.status(state.status)
+        if self._directory is None:
+            return
+        aside = self._directory / ".state.tmp"
+        try:
+            aside.write_text(json.dumps({**asdict(state), "overlays": sorted(state.overlays)}))
+            aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
+            aside.replace(self._directory / "state.json")
+        except OSError as error:
+            log.debug("%s: %s", aside, error.strerror)
+
+
+def read(directory: Path) -> State:
+    """What the running agent last did; StateError if none runs here."""
+    file = directory / "state.json"
+    try:
+        state = State(**json.loads(file.read_text()))
+    except FileNotFoundError as error:
+        raise StateError("dtagent does not run: systemctl status dtagent says why") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise StateError(f"{file}: cannot be read: {error}") from error
+    if not Path(f"/proc/{state.pid}").exists():
+        raise StateError(
+            "dtagent was killed, and did not start again: see systemctl status dtagent"
+        )
+    return state

@@ -15,6 +15,7 @@ from dtagent.errors import UnreachableError
 from dtagent.outage import BACKOFF_MAX
 from dtagent.publish import Outcome
 from dtagent.settings import DevicetreeTable, NodeTable, Settings
+from dtagent.state import Teller
 from dtagent.systemd import Systemd
 
 
@@ -75,7 +76,7 @@ class World:
 
     def run(self) -> None:
         events: queue.SimpleQueue[Event] = self  # type: ignore[assignment]
-        Agent(self.settings, lambda *_: self, Systemd({}), events, lambda: self.now).run()
+        Agent(self.settings, lambda *_: self, Teller(Systemd({})), events, lambda: self.now).run()
 
     def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:
         def then() -> Event | None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from dtagent import credentials
-from dtagent.credentials import fingerprint, kubeconfigs, load
+from dtagent.credentials import load
 from dtagent.errors import CredentialsError
+from dtagent.kubeconfigs import find, fingerprint
 from tests.apiserver.certificates import Authority, now
 
 
@@ -163,12 +164,12 @@ def test_the_known_places_are_tried_in_order_and_then_the_environments(
         "home/config",
     ]
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path / places[-1]}:{tmp_path / 'missing'}")
-    assert kubeconfigs(host=tmp_path) == []
+    assert find(host=tmp_path) == []
     for place in places:
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).touch()
-    assert kubeconfigs(host=tmp_path) == [tmp_path / place for place in places]
-    assert kubeconfigs("/configured", tmp_path) == [Path("/configured")]
+    assert find(host=tmp_path) == [tmp_path / place for place in places]
+    assert find("/configured", tmp_path) == [Path("/configured")]
 
 
 def test_a_data_dir_that_was_moved_is_followed(tmp_path: Path) -> None:
@@ -178,9 +179,9 @@ def test_a_data_dir_that_was_moved_is_followed(tmp_path: Path) -> None:
     moved = tmp_path / "mnt/nvme/k3s/agent/kubelet.kubeconfig"
     moved.parent.mkdir(parents=True)
     moved.touch()
-    assert kubeconfigs(host=tmp_path) == [moved]
+    assert find(host=tmp_path) == [moved]
     config.write_text("][")
-    assert kubeconfigs(host=tmp_path) == []
+    assert find(host=tmp_path) == []
 
 
 def test_the_fingerprint_changes_with_each_file_and_only_then(file: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dtagent.agent import Agent, Event
 from dtagent.labels import Labels
 from dtagent.publish import Outcome
 from dtagent.settings import DevicetreeTable, OverlaysTable, Settings
+from dtagent.state import Teller
 from dtagent.systemd import Systemd
 from dtagent.watch import OverlayWatch
 from tests.host import PREFIX, Host
@@ -318,7 +319,7 @@ def test_five_resyncs_are_five_scans(
         )
         return tables.model_copy(update={"resync_interval": 1})
 
-    Agent(settings, lambda *_: Counting(), Systemd({}), events).run()
+    Agent(settings, lambda *_: Counting(), Teller(Systemd({})), events).run()
     assert resyncs == [True] * 6
     # The watch says once that it found the folder, and the start's own scan may come before that.
     assert len(scans) <= len(resyncs) + 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,53 @@ def test_it_publishes_says_it_is_ready_and_stops_when_told(host: Host, agent: Pr
         f"dtagent: Node {host.name} at {host.cluster.url}, by {host.kubeconfig}",
         f"dtagent: Node {host.name}: +{PREFIX}acme-board=1",
     ]
+
+
+def test_status_tells_what_is_on_the_node_and_when_it_is_not_all_well(
+    host: Host, agent: Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wait_for(lambda: host.run("status") == 0, "a healthy agent's status")
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert lines == [agent.status, f"{PREFIX}acme-board: 1"]
+    host.base.rename(host.base.with_name("away"))
+    agent.reload()
+    wait_for(lambda: host.run("status") == 1, "the failure to be told")
+    assert "cannot read the devicetree" in capsys.readouterr().err
+    agent.popen.kill()
+    agent.popen.wait()
+    assert host.run("status") == 1
+    assert "was killed" in capsys.readouterr().err
+
+
+def test_status_without_an_agent_says_where_to_look(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert host.run("status") == 1
+    message = "dtagent: dtagent does not run: systemctl status dtagent says why\n"
+    assert capsys.readouterr().err == message
+
+
+def test_a_key_that_everybody_can_read_is_one_warning_with_the_remedy(
+    host: Host, tmp_path: Path
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="dtagent-"))  # pytest's own folders are closed to others
+    try:
+        folder.chmod(0o755)
+        kubeconfig = folder / "kubelet.kubeconfig"
+        host.cluster.kubeconfig(host.name, path=kubeconfig, inline=True)
+        kubeconfig.chmod(0o644)
+        host.kubeconfig = kubeconfig
+        host.configure()
+        with start(host) as agent:
+            agent.wait_said("READY=1")
+            agent.reload()
+            agent.wait_error("configuration reloaded")
+            agent.wait_error(f"{kubeconfig}: every user of this host can read the node's secret")
+            wait_for(lambda: sum(f"by {kubeconfig}" in line for line in agent.errors) == 2, "both")
+            agent.stop()
+        assert len([line for line in agent.errors if "chmod 600" in line]) == 1
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_reload_rescans_the_tree(host: Host, agent: Process) -> None:
