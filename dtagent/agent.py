@@ -30,7 +30,7 @@ from dtagent.publish import Publisher
 from dtagent.reconcile import NEVER, Reconciler
 from dtagent.settings import Settings
 from dtagent.settle import Hold, Settle
-from dtagent.state import State, Teller
+from dtagent.state import Teller
 from dtagent.watch import OverlayWatch
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
@@ -171,6 +171,7 @@ class Agent:
         if self._tree_failure:
             log.log(NOTICE, "the devicetree can be read again")
             self._tree_failure = ""
+            self._teller.trouble("")
         known = self._found.notes if self._found else ()
         for note in (note for note in found.notes if note not in known):
             log.info("%s", note)
@@ -189,7 +190,7 @@ class Agent:
             self._tree_failure = str(error)
             text = "%s; the labels stay as they are"
             log.warning(text, error, extra=event(TREE_UNREADABLE))
-            self._teller.tell(State(f"cannot read the devicetree: {error}", healthy=False))
+            self._teller.trouble(f"cannot read the devicetree: {error}")
 
     def _decide(self, found: Labels, applied: frozenset[str], now: float) -> None:
         """What of a scan is to be published, and when."""
@@ -199,7 +200,8 @@ class Agent:
         wanted = self._hold.decide(found.labels, now, unsettled)
         if over or self._reported is None:
             self._report_overlays(applied, wanted)
-        self._reconciler.want(wanted, applied, self._resync)
+        settled = self._reported[0] if self._reported else frozenset()
+        self._reconciler.want(wanted, settled, self._resync)
         self._resync = False
 
     def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:

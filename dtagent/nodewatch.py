@@ -51,6 +51,8 @@ class NodeWatch:
         """One watch to its end; whether that was a failure."""
         try:
             with self._api.watch(random.uniform(*LIFETIME), SILENCE) as states:
+                if self._closed.is_set():
+                    return False  # while it was opening, when there was nothing to interrupt
                 self.up = True
                 for state in states:
                     # A kubelet's heartbeat changes nothing that we look at, and wakes nobody.

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from dtagent.errors import DtagentError
 from dtagent.log import LABELS_CHANGED, event
@@ -34,7 +34,9 @@ class Reconciler:
         self._publisher, self._outage = publisher, Outage(kubeconfig)
         self._teller, self._clock = teller, clock
         self._wanted: Mapping[str, str] | None = None
-        self._overlays: Collection[str] = ()
+        self._overlays: frozenset[str] = frozenset()
+        self._outcome: Outcome | None = None
+        self._at = ""
         self._resync = False
         self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
         self._publish_due = self._look_due = NEVER
@@ -44,10 +46,12 @@ class Reconciler:
         """When there is something to do, on the monotonic clock."""
         return min(self._publish_due, self._look_due)
 
-    def want(self, labels: Mapping[str, str], overlays: Collection[str], resync: bool) -> None:
+    def want(self, labels: Mapping[str, str], overlays: frozenset[str], resync: bool) -> None:
         """The labels that are to be true from now on; with `resync` they are compared again."""
-        new = labels != self._wanted
+        new, moved = labels != self._wanted, overlays != self._overlays
         self._wanted, self._overlays = dict(labels), overlays
+        if moved and not new and self._outcome and not self._outage:
+            self._tell(self._outcome)
         if resync and self._outage.hope():
             self._publisher.close()  # other credentials than those that we go by
         if resync and not new and not self._publisher.drifted(labels):
@@ -103,19 +107,20 @@ class Reconciler:
             self._published.append(self._clock())
             changed = event(LABELS_CHANGED, outcome.node, outcome.changes)
             log.info("%s: %s", outcome.place, ", ".join(outcome.changes), extra=changed)
-        text = self._healthy(outcome, self._wanted)
-        self._teller.tell(State(text, True, self._wanted, self._overlays))
+        self._outcome, self._at = outcome, time.strftime("%Y-%m-%d %H:%M:%S")
+        self._tell(outcome)
         self._teller.systemd.ready()
 
-    def _healthy(self, outcome: Outcome, labels: Mapping[str, str]) -> str:
-        number = len(labels) - len(outcome.left_alone)
-        noun = "label" if number == 1 else "labels"
-        text = f"{number} {noun} true on {outcome.place} at {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    def _tell(self, outcome: Outcome) -> None:
+        """All is well: what is where, and since when."""
+        ours = {k: v for k, v in (self._wanted or {}).items() if k not in outcome.left_alone}
+        noun = "label" if len(ours) == 1 else "labels"
+        text = f"{len(ours)} {noun} true on {outcome.place} at {self._at}"
         if self._overlays:
             text += f"; overlays: {', '.join(sorted(self._overlays))}"
         if outcome.left_alone:
             text += f"; left alone: {', '.join(outcome.left_alone)}"
-        return text
+        self._teller.tell(State(text, True, ours, self._overlays))
 
     def close(self) -> None:
         self._publisher.close()

@@ -73,8 +73,23 @@ class Teller:
 
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
+        self._state: State | None = None
+        self._trouble = ""
 
     def tell(self, state: State) -> None:
+        """How it stands with the labels."""
+        self._state = state
+        self._say()
+
+    def trouble(self, text: str) -> None:
+        """Something that keeps us from knowing; it goes before all else until it is over, ""."""
+        self._trouble = text
+        self._say()
+
+    def _say(self) -> None:
+        state = State(self._trouble, healthy=False) if self._trouble else self._state
+        if state is None:
+            return
         self.systemd.status(state.status)
         if self._directory is None:
             return

@@ -88,6 +88,7 @@ class Transport:
                 yield self._objects(response)
             finally:
                 self._streaming = None
+                response.close()  # what follows on it is never read
 
     def _objects(self, response: Any) -> Iterator[Mapping[str, Any]]:
         rest = b""

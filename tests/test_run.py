@@ -54,6 +54,9 @@ def test_status_tells_what_is_on_the_node_and_when_it_is_not_all_well(
     agent.reload()
     wait_for(lambda: host.run("status") == 1, "the failure to be told")
     assert "cannot read the devicetree" in capsys.readouterr().err
+    host.base.with_name("away").rename(host.base)
+    agent.reload()
+    wait_for(lambda: host.run("status") == 0, "its end to be told")
     agent.popen.kill()
     agent.popen.wait()
     assert host.run("status") == 1
