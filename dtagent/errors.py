@@ -30,15 +30,15 @@ class StateError(DtagentError):
 
 
 class NodeError(DtagentError):
-    """The Node could not be read or patched."""
+    """The Node could not be read or patched. Tried again, later each time, up to a minute."""
 
 
 class CredentialsError(NodeError):
-    """No kubeconfig that can be used, or one that names the wrong Node."""
+    """No kubeconfig that can be used, or one that names the wrong Node. Looked at every 2 s."""
 
 
 class UnreachableError(NodeError):
-    """No usable answer: the network, or none within the deadline."""
+    """No usable answer: the network, or none within the deadline. Connected anew."""
 
 
 class TlsError(UnreachableError):
@@ -50,7 +50,7 @@ class ServerError(UnreachableError):
 
 
 class BusyError(UnreachableError):
-    """429: the server asks to be left alone for `retry_after` seconds."""
+    """429: the server asks to be left alone for `retry_after` seconds, and is."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class BusyError(UnreachableError):
 
 
 class UnauthorizedError(NodeError):
-    """401: the server does not know this credential (any more)."""
+    """401: the server does not know this credential (any more). Once more at once, read anew."""
 
 
 class ForbiddenError(NodeError):
@@ -66,11 +66,11 @@ class ForbiddenError(NodeError):
 
 
 class NodeMissingError(NodeError):
-    """404: there is no Node of that name."""
+    """404: there is no Node of that name. The watch tells when it comes."""
 
 
 class NodeReplacedError(NodeError):
-    """409 or 422 on `metadata.uid`: the Node went away, or came back as another object."""
+    """409 or 422 on `metadata.uid`: it went, or came back as another object. Read again at once."""
 
 
 class RejectedError(NodeError):
