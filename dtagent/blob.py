@@ -1,22 +1,27 @@
 """A devicetree from a DTB file, by pylibfdt (the extra `dtagent[dtb]`).
 
 The format is the Devicetree Specification's chapter 5; libfdt checks the whole blob's structure
-before any of it is believed.
+before any of it is believed. Files and folders are named as the kernel would name them in sysfs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from dtagent.devicetree import Node
+from dtagent.devicetree import Tree
 from dtagent.errors import TreeError
+from dtagent.names import one_line, quoted
 
+BLOB_MAX = 16 << 20  # bytes; the boot protocol of arm64 allows 2 MiB
+TWINS_MAX = 16  # siblings of one name beside the first; the kernel gives up there, too
 _HEADER = 40  # bytes of struct fdt_header, version 17
 
+Table: TypeAlias = "dict[str, Table | bytes]"
+"""One node: its properties' bytes and its children, by name."""
 
-class Blob:
+
+class Blob(Tree):
     """One DTB, wholly in memory."""
 
     def __init__(self, file: Path) -> None:
@@ -27,40 +32,70 @@ class Blob:
                 "reading a DTB needs pylibfdt: pip install 'dtagent[dtb]', "
                 "or apt install python3-libfdt"
             ) from error
+        self._file = file
         try:
-            data = file.read_bytes()
+            with file.open("rb") as stream:
+                data = stream.read(BLOB_MAX + 1)
         except OSError as error:
-            raise TreeError(f"{file}: {error.strerror}") from error
+            raise TreeError(f"{self}: {error.strerror}") from error
+        if len(data) > BLOB_MAX:
+            raise TreeError(f"{self}: larger than {BLOB_MAX} bytes; no DTB is")
         # libfdt wants the header whole before it can say that it is none.
         if len(data) < _HEADER or libfdt.fdt_check_full(bytearray(data), len(data)) != 0:
-            raise TreeError(f"{file}: not a whole DTB (a live tree's folder is --root)")
-        self._fdt: Any = libfdt.FdtRo(data)
-        self._offsets: dict[str, dict[str, int]] = {}
-        self._quiet = libfdt.QUIET_NOTFOUND
+            raise TreeError(f"{self}: not a whole DTB (a live tree's folder is --root)")
+        try:
+            self._tables = {"/": _root(libfdt.FdtRo(data), libfdt.QUIET_NOTFOUND)}
+        except (libfdt.FdtException, SystemError, UnicodeError) as error:
+            # The check lets pass a blob without a node, and names that pylibfdt cannot decode.
+            raise TreeError(f"{self}: not a DTB that libfdt can read") from error
+        except TreeError as error:
+            raise TreeError(f"{self}: {error}") from error
 
-    def nodes(self) -> Iterator[Node]:
-        pending: list[tuple[int, str, Node | None]] = [(0, "/", None)]
-        while pending:
-            offset, path, parent = pending.pop()
-            properties = dict(self._properties(offset))
-            self._offsets[path] = properties
-            node = Node(path, parent, frozenset(properties), self._read)
-            yield node
-            base = path if path == "/" else path + "/"
-            children = sorted(self._children(offset), key=lambda child: child[1], reverse=True)
-            pending.extend((child, base + name, node) for child, name in children)
+    def __str__(self) -> str:
+        return one_line(str(self._file))
 
-    def _properties(self, node: int) -> Iterator[tuple[str, int]]:
-        offset = self._fdt.first_property_offset(node, self._quiet)
-        while offset >= 0:
-            yield self._fdt.get_property_by_offset(offset).name, offset
-            offset = self._fdt.next_property_offset(offset, self._quiet)
+    def listing(self, path: str) -> tuple[list[str], list[str]]:
+        table = self._tables[path]
+        base = path if path == "/" else path + "/"
+        children = {name: value for name, value in table.items() if isinstance(value, dict)}
+        self._tables.update((base + name, child) for name, child in children.items())
+        return [name for name in table if name not in children], [*children]
 
-    def _children(self, node: int) -> Iterator[tuple[int, str]]:
-        offset = self._fdt.first_subnode(node, self._quiet)
-        while offset >= 0:
-            yield offset, self._fdt.get_name(offset)
-            offset = self._fdt.next_subnode(offset, self._quiet)
+    def read(self, path: str, name: str) -> bytes:
+        value = self._tables[path][name]
+        assert isinstance(value, bytes), "only a property is asked for"
+        return value
 
-    def _read(self, path: str, name: str) -> bytes:
-        return bytes(self._fdt.get_property_by_offset(self._offsets[path][name]))
+
+def _root(fdt: Any, quiet: Any) -> Table:
+    """The whole blob in one pass: libfdt goes through all below a node to find its next sibling."""
+    ancestors = [_properties(fdt, 0, quiet)]
+    offset, depth = fdt.next_node(0, 0, quiet)
+    while offset >= 0 and depth > 0:
+        node = _properties(fdt, offset, quiet)
+        del ancestors[depth:]
+        _add(ancestors[-1], fdt.get_name(offset), node)
+        ancestors.append(node)
+        offset, depth = fdt.next_node(offset, depth, quiet)
+    return ancestors[0]
+
+
+def _properties(fdt: Any, node: int, quiet: Any) -> Table:
+    table: Table = {}
+    offset = fdt.first_property_offset(node, quiet)
+    while offset >= 0:
+        item = fdt.get_property_by_offset(offset)
+        _add(table, item.name, bytes(item))
+        offset = fdt.next_property_offset(offset, quiet)
+    return table
+
+
+def _add(table: Table, name: str, item: Table | bytes) -> None:
+    """Put a property or a child under the name of its file (kobject_set_name_vargs, safe_name)."""
+    plain = name.replace("/", "!")
+    for number in range(TWINS_MAX + 1):
+        file = f"{plain}#{number}" if number else plain
+        if file and file not in table:
+            table[file] = item
+            return
+    raise TreeError(f"{quoted(name)}: {TWINS_MAX + 2} of that name in one node")

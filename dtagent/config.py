@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from dtagent.errors import ConfigError
+from dtagent.names import one_line
 from dtagent.settings import ENV_PREFIX, Rule, Settings
 
 if sys.version_info >= (3, 11):
@@ -30,6 +31,8 @@ else:
     import tomli as tomllib
 
 DEFAULT_FILE = Path("/etc/dtagent.toml")
+# bytes; rules for all 256 labels take a third, and tomllib's time grows with the square of a key
+FILE_MAX = 64 << 10
 
 Place = tuple[str, dict[str, Any]]
 """Where settings were written, in the user's words, and what was written there."""
@@ -67,6 +70,8 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Se
         raise ConfigError(f"environment: {error}; lists and tables are JSON there") from error
     except ValidationError as error:
         raise ConfigError(_explain(error, [*places, *environment])) from error
+    except RecursionError as error:
+        raise ConfigError("configuration: nested too deeply") from error
 
 
 def files(file: Path | None = None) -> list[Path]:
@@ -78,11 +83,15 @@ def files(file: Path | None = None) -> list[Path]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        with path.open("rb") as file:
+            data = file.read(FILE_MAX + 1)
+        if len(data) > FILE_MAX:
+            raise ConfigError(f"{path}: larger than {FILE_MAX} bytes")
+        return tomllib.loads(data.decode())
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text") from error
+    except ValueError as error:  # TOMLDecodeError, and what int() says of thousands of digits
+        raise ConfigError(one_line(f"{path}: {error}")) from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
     except OSError as error:
@@ -133,10 +142,17 @@ def _explain(error: ValidationError, places: Sequence[Place]) -> str:
             what = str(problem["ctx"]["error"])
         else:
             expected = problem["msg"].replace("Input should be", "expected")
-            what = f"{expected}, not {ascii(problem['input'])[:80]}"
+            what = f"{expected}, not {_shown(problem['input'])}"
         name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-        lines.append(f"{place}: {name.lstrip('.')}: {what}")
+        lines.append(one_line(f"{place}: {name.lstrip('.')}: {what}"))
     return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    try:
+        return ascii(value)[:80]
+    except (RecursionError, ValueError):
+        return "what is there"  # nested without end, or a number of thousands of digits
 
 
 def _place(keys: list[int | str], places: Sequence[Place]) -> str:

@@ -22,6 +22,8 @@ import yaml
 
 from dtagent.errors import CredentialsError
 
+FILE_MAX = 1 << 20  # bytes; a kubelet's kubeconfig with its certificates inline has some 6 KiB
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -61,8 +63,8 @@ def load(source: Path) -> Credentials:
         server=server.rstrip("/"),
         context=_tls(source, cluster, user),
         token=_token(source, user),
-        tls_server_name=cluster.get("tls-server-name"),
-        proxy_url=cluster.get("proxy-url"),
+        tls_server_name=_text(source, cluster, "tls-server-name"),
+        proxy_url=_text(source, cluster, "proxy-url"),
         exposed=_exposed(source, user),
     )
 
@@ -72,7 +74,7 @@ def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:
     inline = user.get("client-key-data") or user.get("token")
     named = None if inline else user.get("client-key") or user.get("tokenFile")
     file = source.parent / str(named) if named else source
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         file = file.resolve(strict=True)
         way = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.parents)
         if way and file.stat().st_mode & stat.S_IROTH:
@@ -83,7 +85,7 @@ def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:
 def current(source: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The cluster and the user of a kubeconfig's current context."""
     try:
-        config = yaml.safe_load(_read(source))
+        config = parsed(_read(source))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -97,6 +99,17 @@ def current(source: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     )
 
 
+def parsed(content: bytes) -> Any:
+    """What YAML says; YAMLError for what PyYAML itself stumbles over in other ways.
+
+    Those are numbers of 5,000 digits, the 30th of February, ill-formed tags and deep nesting.
+    """
+    try:
+        return yaml.safe_load(content)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise yaml.YAMLError(str(error)) from error
+
+
 def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> Mapping[str, Any]:
     entries = config.get(f"{kind}s")
     for entry in entries if isinstance(entries, list) else ():
@@ -105,6 +118,13 @@ def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> 
             if isinstance(body, dict):
                 return body
     raise CredentialsError(f"{source}: has no {kind} {name!r}")
+
+
+def _text(source: Path, table: Mapping[str, Any], key: str) -> str | None:
+    value = table.get(key)
+    if value is not None and not isinstance(value, str):
+        raise CredentialsError(f"{source}: {key} is no text")
+    return value
 
 
 def _token(source: Path, user: Mapping[str, Any]) -> str | None:
@@ -174,6 +194,12 @@ def _pem(source: Path, table: Mapping[str, Any], key: str) -> bytes | None:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(FILE_MAX + 1)
     except OSError as error:
         raise CredentialsError(f"{file}: {error.strerror}") from error
+    except ValueError as error:  # a NUL, or what is no UTF-8
+        raise CredentialsError(f"{str(file)!a} is no name of a file") from error
+    if len(content) > FILE_MAX:
+        raise CredentialsError(f"{file}: larger than {FILE_MAX} bytes")
+    return content

@@ -3,23 +3,27 @@
 The live tree is a folder a node and a file a property (Linux, Documentation/ABI/testing/sysfs-
 firmware-ofw). It changes under our feet when an overlay comes or goes and tells nobody. So a scan
 lists each node's folder once, opens only the properties it is asked for, and starts again when one
-has vanished.
+has vanished. Whatever the folder turns out to hold, a scan ends, and takes no more than SCAN_MAX.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from dtagent.errors import NoTreeError, TreeError
-from dtagent.names import Selector
+from dtagent.names import Selector, one_line
 
-PROPERTY_MAX = 2 << 20  # bytes; the largest of Debian's boards has 64 KiB
+PROPERTY_MAX = 2 << 20  # bytes; the largest of Debian's boards has 3 KiB
+SCAN_MAX = 64 << 20  # bytes of names and of values read; the largest of Debian's boards has 2 MiB
+ENTRY = 256  # bytes that a node's or a property's name takes in memory, beside its path
 PAGE, READ_SIZE = 4096, 64 << 10  # bytes; the smallest page of any kernel divides each larger one
 ATTEMPTS = 5
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESTALE)
@@ -74,34 +78,57 @@ class Node:
         return self.name.partition("@")[0] == "cpu" or self.strings("device_type") == ["cpu"]
 
 
-class Tree(Protocol):
+class Tree(ABC):
     """Where nodes come from."""
 
     def nodes(self) -> Iterator[Node]:
         """Every node, the root first and a parent before its children, siblings sorted."""
+        room = SCAN_MAX
 
+        def take(size: int) -> None:
+            nonlocal room
+            room -= size
+            if room < 0:
+                raise TreeError(f"{self}: more than {SCAN_MAX} bytes; no devicetree is so large")
 
-@dataclass(frozen=True)
-class LiveTree:
-    """The folder in which the kernel shows its tree, or one written like it."""
+        def read(path: str, name: str) -> bytes:
+            value = self.read(path, name)
+            take(len(value))
+            return value
 
-    root: Path
-
-    def nodes(self) -> Iterator[Node]:
         pending: list[tuple[str, Node | None]] = [("/", None)]
         while pending:
             path, parent = pending.pop()
-            properties, children = self._list(path)
-            node = Node(path, parent, frozenset(properties), self._read)
+            properties, children = self.listing(path)
+            take((len(path) + ENTRY) * (len(properties) + len(children)))
+            node = Node(path, parent, frozenset(properties), read)
             yield node
             base = path if path == "/" else path + "/"
             pending.extend((base + name, node) for name in sorted(children, reverse=True))
 
-    def _list(self, path: str) -> tuple[list[str], list[str]]:
+    @abstractmethod
+    def listing(self, path: str) -> tuple[list[str], list[str]]:
+        """The names of a node's properties, and those of its children."""
+
+    @abstractmethod
+    def read(self, path: str, name: str) -> bytes:
+        """The bytes of one property."""
+
+
+@dataclass(frozen=True)
+class LiveTree(Tree):
+    """The folder in which the kernel shows its tree, or one written like it."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        return one_line(str(self.root))
+
+    def listing(self, path: str) -> tuple[list[str], list[str]]:
         properties, children = [], []
         try:
             with os.scandir(self._place(path)) as entries:
-                for entry in entries:
+                for entry in islice(entries, SCAN_MAX // ENTRY + 1):
                     # Links are left out: the kernel makes none here, and one could lead anywhere.
                     if entry.is_file(follow_symlinks=False):
                         properties.append(entry.name)
@@ -110,20 +137,25 @@ class LiveTree:
         except OSError as error:
             if path == "/" and error.errno in (errno.ENOENT, errno.ENODEV):
                 raise NoTreeError(
-                    f"no devicetree at {self.root}: this host has none, or [devicetree] root and "
+                    f"no devicetree at {self}: this host has none, or [devicetree] root and "
                     "--root name another place"
                 ) from error
             if path == "/" and error.errno == errno.ENOTDIR:
                 raise TreeError(
-                    f"{self.root}: not a folder; --root wants a live tree (a DTB is --dtb)"
+                    f"{self}: not a folder; --root wants a live tree (a DTB is --dtb)"
                 ) from error
             raise _failure(self._place(path), error) from error
+        if path == "/" and not properties:
+            # The kernel gives each node a `name`: this is a mount point, or the folder above.
+            raise NoTreeError(f"no devicetree at {self}: a folder without one property")
         return properties, children
 
-    def _read(self, path: str, name: str) -> bytes:
+    def read(self, path: str, name: str) -> bytes:
         value = b""
         try:
-            fd = os.open(self._place(path, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # What was a file when it was listed may be a pipe by now: opening one would wait.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(self._place(path, name), flags)
             try:
                 # sysfs hands out a page a read at most (kernfs_file_read_iter), less at the end.
                 while len(value) % PAGE == 0:
@@ -136,7 +168,8 @@ class LiveTree:
         except OSError as error:
             raise _failure(self._place(path, name), error) from error
         if len(value) > PROPERTY_MAX:
-            raise TreeError(f"{self._place(path, name)}: larger than {PROPERTY_MAX} bytes")
+            place = one_line(self._place(path, name))
+            raise TreeError(f"{place}: larger than {PROPERTY_MAX} bytes")
         return value
 
     def _place(self, path: str, name: str = "") -> str:
@@ -147,7 +180,9 @@ class LiveTree:
 def _failure(place: str, error: OSError) -> Exception:
     if error.errno in _GONE:
         return Vanished(place)
-    return TreeError(f"{place[:200]}: {error.strerror}; the devicetree cannot be read")
+    # ENAMETOOLONG among them: a path ends at PATH_MAX, 4096 bytes, and a kernel's tree at 64 nodes
+    # down (FDT_MAX_DEPTH, drivers/of/fdt.c).
+    return TreeError(f"{one_line(place)}: {error.strerror}; the devicetree cannot be read")
 
 
 def select(nodes: Iterable[Node], selectors: Sequence[Selector]) -> list[list[Node]]:
@@ -178,5 +213,5 @@ def scan(tree: Tree, decide: Callable[[Iterable[Node]], T]) -> T:
         try:
             return decide(tree.nodes())
         except Vanished as vanished:
-            gone = str(vanished)
+            gone = one_line(str(vanished))
     raise TreeError(f"{gone}: gone in mid-scan, {ATTEMPTS} times in a row; the tree keeps changing")

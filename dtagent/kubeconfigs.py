@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from dtagent.credentials import current
+from dtagent.credentials import current, parsed
 from dtagent.errors import CredentialsError
 
 # k3s and RKE2 are asked for their data-dir first; see find().
@@ -40,7 +40,7 @@ def _exists(place: Path) -> bool:
         place.stat()
     except PermissionError:
         return True  # let reading it say so
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 
@@ -48,7 +48,7 @@ def _exists(place: Path) -> bool:
 def _data_dir(host: Path, name: str) -> Path:
     config = host / f"etc/rancher/{name}/config.yaml"
     try:
-        settings = yaml.safe_load(config.read_bytes())
+        settings = parsed(config.read_bytes())
     except (OSError, yaml.YAMLError):
         settings = None  # theirs to complain about
     moved = settings.get("data-dir") if isinstance(settings, dict) else None
@@ -85,6 +85,6 @@ def _named(source: Path) -> Iterator[Path]:
 def _stamp(file: Path) -> tuple[int, ...]:
     try:
         status = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return ()
     return (status.st_ino, status.st_mtime_ns, status.st_size)

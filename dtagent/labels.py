@@ -17,6 +17,10 @@ from dtagent.names import Selector
 from dtagent.settings import Rule, Settings
 
 MAX_LABELS = 256
+# The most among Debian's boards are 172 and one: past these somebody means harm.
+COMPATIBLES_MAX = 1 << 16
+NOTES_MAX = 256
+NAMED_MAX = 16  # of many, in one note
 OVERLAY_PREFIX = "overlay.devicetree.org/"
 
 
@@ -52,25 +56,44 @@ def decide(nodes: Iterable[Node], settings: Settings, overlays: Iterable[str] = 
     if settings.overlays.labels:
         labels |= _overlay_labels(overlays, notes)
     if dropped := sorted(labels)[MAX_LABELS:]:
-        notes.append(f"dropped, more than {MAX_LABELS} labels: {', '.join(dropped)}")
+        notes.insert(0, f"dropped, more than {MAX_LABELS} labels: {_some(dropped)}")
     kept = {key: labels[key] for key in sorted(labels)[:MAX_LABELS]}
-    return Labels(kept, tuple(dict.fromkeys(notes)))
+    return Labels(kept, _few(notes))
 
 
 def _counts(nodes: Iterable[Node], settings: Settings, notes: list[str]) -> dict[str, str]:
     found: Counter[str] = Counter()
-    spellings: dict[str, set[str]] = {}
+    keys: dict[str, str] = {}
     for node in nodes:
-        keys = set()
-        for compatible in node.strings("compatible"):
-            if key := _key(compatible, settings, notes):
-                keys.add(key)
-                spellings.setdefault(key, set()).add(compatible)
-        found.update(keys)
+        for compatible in (compatibles := node.strings("compatible")):
+            if compatible not in keys and len(keys) < COMPATIBLES_MAX:
+                keys[compatible] = _key(compatible, settings, notes)
+        # Two of one key are one; "" stands for those that have none.
+        found.update({keys.get(compatible, "") for compatible in compatibles} - {""})
+    if len(keys) == COMPATIBLES_MAX:
+        notes.append(f"{COMPATIBLES_MAX} different compatibles are counted, and no more")
+    spellings: dict[str, list[str]] = {}
+    for compatible, key in keys.items():
+        spellings.setdefault(key, []).append(compatible)
     for key, several in spellings.items():
-        if len(several) > 1:
-            notes.append(f"{key}: counts {', '.join(map(ascii, sorted(several)))} together")
+        if key and len(several) > 1:
+            notes.append(f"{key}: counts {_some(map(names.quoted, sorted(several)))} together")
     return {key: str(count) for key, count in found.items()}
+
+
+def _some(texts: Iterable[str]) -> str:
+    """The first of them in one line, and how many more there are."""
+    every = [*texts]
+    more = len(every) - NAMED_MAX
+    return ", ".join(every[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def _few(notes: Iterable[str]) -> tuple[str, ...]:
+    """Each note once, and no more than a journal should have to take."""
+    every = tuple(dict.fromkeys(notes))
+    if len(every) <= NOTES_MAX:
+        return every
+    return (*every[:NOTES_MAX], f"and {len(every) - NOTES_MAX} notes more")
 
 
 def overlay_key(name: str) -> str:
@@ -84,10 +107,10 @@ def _overlay_labels(overlays: Iterable[str], notes: list[str]) -> dict[str, str]
     for name in sorted(overlays):
         key = overlay_key(name)
         if not key:
-            notes.append(f"overlay {name!a}: no label, it has no letter or digit")
+            notes.append(f"overlay {names.quoted(name)}: no label, it has no letter or digit")
             continue
         if key != OVERLAY_PREFIX + name:
-            notes.append(f"{key}: stands for overlay {name!a}")
+            notes.append(f"{key}: stands for overlay {names.quoted(name)}")
         labels[key] = "applied"
     return labels
 
@@ -100,10 +123,10 @@ def _key(compatible: str, settings: Settings, notes: list[str]) -> str:
     plain = (vendor + comma + model).replace(",", "-")
     name = names.fit(plain, unique=compatible.encode("utf-8", "surrogateescape"))
     if not name:
-        notes.append(f"{compatible!a}: dropped, it has no letter or digit")
+        notes.append(f"{names.quoted(compatible)}: dropped, it has no letter or digit")
         return ""
     if name != plain:
-        notes.append(f"{settings.labels.prefix}{name}: stands for {compatible!a}")
+        notes.append(f"{settings.labels.prefix}{name}: stands for {names.quoted(compatible)}")
     return settings.labels.prefix + name
 
 
@@ -111,18 +134,19 @@ def _rule_value(rule: Rule, nodes: Sequence[Node], notes: list[str]) -> str | No
     """The value of a rule's label: a property of the first node that has it, or their number."""
     if rule.property is None:
         return str(len(nodes)) if nodes else None
-    found = [raw for node in nodes if (raw := node.get(rule.property)) is not None]
-    if not found:
+    found = (raw for node in nodes if (raw := node.get(rule.property)) is not None)
+    first = next(found, None)
+    if first is None:
         return None
-    if len(set(found)) > 1:
+    if any(raw != first for raw in found):
         notes.append(f"{rule.label}: nodes differ in {rule.property}; the first one's value stands")
-    text = property_text(found[0])
-    value = names.fit(text, unique=found[0])
+    text = property_text(first)
+    value = names.fit(text, unique=first)
     if not value:
-        notes.append(f"{rule.label}: dropped, {text!a} has no letter or digit")
+        notes.append(f"{rule.label}: dropped, {names.quoted(text)} has no letter or digit")
         return None
     if value != text:
-        notes.append(f"{rule.label}: {value} stands for {text!a}")
+        notes.append(f"{rule.label}: {value} stands for {names.quoted(text)}")
     return value
 
 

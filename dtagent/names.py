@@ -21,6 +21,8 @@ _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*\Z")
 _RESERVED = ("kubernetes.io", "k8s.io")
 _NODE_NAME = re.compile(r"[A-Za-z0-9,._+@#-]+\Z")
 _HASH = 8
+QUOTE_MAX = 128  # characters; no driver of Linux matches a longer compatible (of_device_id)
+LINE_MAX = 512  # characters; a path in a message, and what is said of it
 
 
 def label_key_problem(key: str) -> str | None:
@@ -30,7 +32,7 @@ def label_key_problem(key: str) -> str | None:
         return problem
     if not _NAME.match(name) or len(name) > NAME_MAX:
         return (
-            f"{name!r} is no label name: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
+            f"{quoted(name)} is no label name: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
             "with a letter or digit at both ends"
         )
     return None
@@ -49,7 +51,7 @@ def prefix_problem(prefix: str) -> str | None:
 
 def _domain_problem(domain: str) -> str | None:
     if len(domain) > PREFIX_MAX or not _SUBDOMAIN.match(domain):
-        return f"{domain!r} is no domain: lower-case letters, digits, '-' and '.'"
+        return f"{quoted(domain)} is no domain: lower-case letters, digits, '-' and '.'"
     for reserved in _RESERVED:
         if domain == reserved or domain.endswith("." + reserved):
             return f"{reserved} and its subdomains are Kubernetes' own; use a domain of yours"
@@ -62,11 +64,22 @@ def fit(text: str, unique: bytes) -> str:
     Characters outside the grammar become '-', the ends are trimmed to alphanumerics. What is too
     long is cut and ends in a hash of `unique`, so that two long texts never become one label.
     """
-    name = re.sub(r"\A[^A-Za-z0-9]+|[^A-Za-z0-9]+\Z", "", re.sub(r"[^A-Za-z0-9._-]", "-", text))
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", text).strip("-._")
     if len(name) <= NAME_MAX:
         return name
     head = name[: NAME_MAX - _HASH - 1].rstrip("._-")
     return f"{head}-{hashlib.sha256(unique).hexdigest()[:_HASH]}"
+
+
+def quoted(text: str) -> str:
+    """`text` as an ASCII literal for a message: it may hold anything, and any amount of it."""
+    return ascii(text) if len(text) <= QUOTE_MAX else f"{text[:QUOTE_MAX]!a}..."
+
+
+def one_line(text: str) -> str:
+    """`text` as a message: nothing in it begins another line, and it comes to an end."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:LINE_MAX])
+    return line if len(text) <= LINE_MAX else f"{line}..."
 
 
 @dataclass(frozen=True)
@@ -82,16 +95,16 @@ class Selector:
         if text.startswith("/"):
             parts = text.split("/")[1:]
             if text != "/" and not all(_NODE_NAME.match(part.replace("*", "x")) for part in parts):
-                raise ValueError(f"{text!r} is no path of a node, such as '/soc/i2c@*'")
+                raise ValueError(f"{quoted(text)} is no path of a node, such as '/soc/i2c@*'")
             return cls("path", text)
         kind, colon, glob = text.partition(":")
         if colon:
             if kind != "compatible" or not glob:
-                raise ValueError(f"{text!r} is no selector; 'compatible:GLOB' has the colon")
+                raise ValueError(f"{quoted(text)} is no selector; 'compatible:GLOB' has the colon")
             return cls("compatible", glob)
         if not _NODE_NAME.match(text):
             raise ValueError(
-                f"{text!r} is no node name; write a NAME, a /PATH or 'compatible:GLOB'"
+                f"{quoted(text)} is no node name; write a NAME, a /PATH or 'compatible:GLOB'"
             )
         return cls("name", text)
 
@@ -100,7 +113,16 @@ class Selector:
         if self.kind == "compatible":
             return re.compile(fnmatch.translate(self.text))
         if self.kind == "path":
-            return re.compile(re.escape(self.text).replace(r"\*", "[^/]*") + r"\Z")
+            return re.compile(_path_pattern(self.text))
         # `gpu` is gpu, gpu@57000000 and gpu0@57000000, as the Go labeller's -n has it; the kernel
         # adds #1 to the second of two siblings of one name (drivers/of/kobj.c, safe_name).
         return re.compile(re.escape(self.text) + r"(?:\d*@[^/]*)?(?:#\d+)?\Z")
+
+
+def _path_pattern(path: str) -> str:
+    """A `*` ends at its component: with as many slashes in text and pattern, none is left for it.
+
+    fnmatch's own way with stars tries no split of a name twice.
+    """
+    slashes = path.count("/")
+    return rf"(?=(?:[^/]*/){{{slashes}}}[^/]*\Z)" + fnmatch.translate(path)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +19,7 @@ from dtagent import names
 
 ENV_PREFIX = "DTAGENT_"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+T = TypeVar("T", str, Path)
 
 
 def _duration(value: object) -> object:
@@ -29,8 +30,15 @@ def _duration(value: object) -> object:
     raise ValueError('expected a duration such as "90s", "5m" or "1h30m"')
 
 
+def _text(value: T) -> T:
+    """What a file, a URL and a terminal take: the environment and JSON may hold other things."""
+    if re.search("[\0\ud800-\udfff]", str(value)):
+        raise ValueError("expected text in UTF-8, without NUL")
+    return value
+
+
 def _selector(text: str) -> str:
-    names.Selector.parse(text)
+    names.Selector.parse(_text(text))
     return text
 
 
@@ -51,6 +59,8 @@ def _with_xilinx(aliases: dict[str, str]) -> dict[str, str]:
 
 
 Duration = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=7 * 86400)]
+Text = Annotated[str, AfterValidator(_text)]
+File = Annotated[Path, AfterValidator(_text)]
 PropertyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9,._+?#-]+$")]  # Devicetree Spec. 2.2.4.1
 NodeSelector = Annotated[str, AfterValidator(_selector)]
 
@@ -62,14 +72,14 @@ class _Table(BaseModel):
 class NodeTable(_Table):
     """`[node]`: which Node, by which credentials. Empty: found out (see credentials.py)."""
 
-    name: str = ""
-    kubeconfig: str = ""
+    name: Text = ""
+    kubeconfig: Text = ""
 
 
 class DevicetreeTable(_Table):
     """`[devicetree]`: where the tree is and which of its nodes count."""
 
-    root: Path = Path("/sys/firmware/devicetree/base")
+    root: File = Path("/sys/firmware/devicetree/base")
     nodes: tuple[NodeSelector, ...] = ("/",)
     include_disabled: bool = False
 
@@ -78,20 +88,20 @@ class LabelsTable(_Table):
     """`[labels]`: how a compatible string becomes a label key."""
 
     prefix: Annotated[str, AfterValidator(_prefix)] = "beta.devicetree.org/"
-    vendor_aliases: Annotated[dict[str, str], AfterValidator(_with_xilinx)] = {"xlnx": "xilinx"}
+    vendor_aliases: Annotated[dict[Text, Text], AfterValidator(_with_xilinx)] = {"xlnx": "xilinx"}
 
 
 class OverlaysTable(_Table):
     """`[overlays]`: where overlays come and go, and whether each is a label."""
 
-    path: str = ""
+    path: Text = ""
     labels: bool = True
 
 
 class NfdTable(_Table):
     """`[nfd]`: where Node Feature Discovery looks for our features."""
 
-    features_file: Path = Path(
+    features_file: File = Path(
         "/etc/kubernetes/node-feature-discovery/features.d/devicetree-features"
     )
 

@@ -22,7 +22,7 @@ import urllib3
 
 from dtagent import __version__, pool
 from dtagent.credentials import Credentials
-from dtagent.errors import ServerError, TlsError, UnreachableError
+from dtagent.errors import CredentialsError, ServerError, TlsError, UnreachableError
 
 DEADLINE = 20.0  # seconds for a whole request
 RETRY_AFTER_MAX = 300.0  # seconds that a server may send us away for
@@ -43,7 +43,12 @@ class Transport:
     """Keep-alive connections to one API server with one credential."""
 
     def __init__(self, credentials: Credentials) -> None:
-        self._pool = pool.connections(credentials)
+        try:
+            self._pool = pool.connections(credentials)
+        except (ValueError, ImportError) as error:  # urllib3's of an address, a proxy's scheme
+            raise CredentialsError(
+                f"{credentials.source}: its server or proxy-url is no address to connect to"
+            ) from error  # whose words may hold the proxy's password
         self._streaming: Any = None
         self._server = credentials.server
         self._headers = {"User-Agent": f"dtagent/{__version__}"}
