@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("publish", _publish, "scan, bring the Node up to date once, and stop")
     add("check-config", _check_config, "validate the configuration and print what is in effect")
-    add("status", _status, "say what the running agent last did; fails while it is not all well")
+    add("status", _status, "say what the running agent last did; fails while not all is well")
     add("clear", _clear, "take our labels off the Node")
     return parser
 

@@ -142,6 +142,7 @@ def _explain(error: ValidationError, places: Sequence[Place]) -> str:
             what = str(problem["ctx"]["error"])
         else:
             expected = problem["msg"].replace("Input should be", "expected")
+            expected = expected.replace("a valid tuple", "a list")  # which is TOML's word
             what = f"{expected}, not {_shown(problem['input'])}"
         name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
         lines.append(one_line(f"{place}: {name.lstrip('.')}: {what}"))

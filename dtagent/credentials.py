@@ -15,6 +15,7 @@ import ssl
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from errno import EACCES
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,8 @@ def _read(file: Path) -> bytes:
         with file.open("rb") as stream:
             content = stream.read(FILE_MAX + 1)
     except OSError as error:
-        raise CredentialsError(f"{file}: {error.strerror}") from error
+        hint = "; the unit's sandbox may deny it, see dtagent(8)" if error.errno == EACCES else ""
+        raise CredentialsError(f"{file}: {error.strerror}{hint}") from error
     except ValueError as error:  # a NUL, or what is no UTF-8
         raise CredentialsError(f"{str(file)!a} is no name of a file") from error
     if len(content) > FILE_MAX:

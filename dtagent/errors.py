@@ -50,7 +50,7 @@ class ServerError(UnreachableError):
 
 
 class BusyError(UnreachableError):
-    """429: the server asks to be left alone for `retry_after` seconds, and is."""
+    """429, or 503 with Retry-After: to be left alone for `retry_after` seconds, and is."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)

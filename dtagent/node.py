@@ -239,7 +239,7 @@ def _failure(response: Response, request: str) -> NodeError:
     # An apply with a uid on an absent Node is a create that is refused: "uid mismatch".
     if status in (409, 422) and (about_uid or "uid mismatch" in message):
         return NodeReplacedError(message)
-    if status == 429:
+    if status == 429 or (status == 503 and response.retry_after):
         return BusyError(message, response.retry_after)
     if status >= 500:
         return ServerError(message)

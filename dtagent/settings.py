@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dtagent import names
 
 ENV_PREFIX = "DTAGENT_"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST = 7 * 86400  # seconds
 T = TypeVar("T", str, Path)
 
 
@@ -26,8 +27,10 @@ def _duration(value: object) -> object:
     if isinstance(value, str):
         parts = re.findall(r"(\d+)\s*([smhd])", value)
         if parts and re.fullmatch(r"(\s*\d+\s*[smhd])+\s*", value):
-            return sum(int(number) * _UNITS[unit] for number, unit in parts)
-    raise ValueError('expected a duration such as "90s", "5m" or "1h30m"')
+            seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+            if 1 <= seconds <= LONGEST:
+                return seconds
+    raise ValueError('expected a duration from "1s" to "7d", such as "90s", "5m" or "1h30m"')
 
 
 def _text(value: T) -> T:
@@ -58,10 +61,16 @@ def _with_xilinx(aliases: dict[str, str]) -> dict[str, str]:
     return {"xlnx": "xilinx", **aliases}
 
 
-Duration = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=7 * 86400)]
+def _property(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9,._+?#-]+", text):  # Devicetree Specification 2.2.4.1
+        raise ValueError(f"{names.quoted(text)} is no property name")
+    return text
+
+
+Duration = Annotated[int, BeforeValidator(_duration)]
 Text = Annotated[str, AfterValidator(_text)]
 File = Annotated[Path, AfterValidator(_text)]
-PropertyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9,._+?#-]+$")]  # Devicetree Spec. 2.2.4.1
+PropertyName = Annotated[str, AfterValidator(_property)]
 NodeSelector = Annotated[str, AfterValidator(_selector)]
 
 

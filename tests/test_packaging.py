@@ -1,0 +1,75 @@
+"""The reference configuration says what the code does: it is read by people and by nobody else."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from dtagent import config
+from dtagent.settings import Rule, Settings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PACKAGING = Path(__file__).parent.parent / "packaging"
+REFERENCE = PACKAGING / "dtagent.toml.reference"
+
+
+@pytest.fixture
+def with_rules(tmp_path: Path) -> Path:
+    """The reference with its example of a rule in force."""
+    text = REFERENCE.read_text()
+    before, rules = text.split("#[[rules]]")
+    path = tmp_path / "dtagent.toml"
+    path.write_text(before + re.sub("(?m)^#", "", "#[[rules]]" + rules))
+    return path
+
+
+def keys(model: type[BaseModel]) -> set[str]:
+    return {
+        f"{name}.{key}" if key else name
+        for name, field in model.model_fields.items()
+        for key in (
+            keys(field.annotation)
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            else [""]
+        )
+    }
+
+
+def test_the_reference_configuration_changes_nothing() -> None:
+    assert config.load(REFERENCE).model_dump() == Settings().model_dump()
+
+
+def test_the_reference_configuration_has_every_key(with_rules: Path) -> None:
+    written = tomllib.loads(with_rules.read_text())
+    for key in keys(Settings):
+        table = written
+        for part in key.split("."):
+            assert part in table, f"{key} is not in the reference configuration"
+            table = table[part]
+    assert set(written["rules"][0]) == set(Rule.model_fields)
+
+
+def test_the_reference_configurations_rule_is_one(with_rules: Path) -> None:
+    (rule,) = config.load(with_rules).rules
+    assert rule == Rule(label="devicetree.org/model", node="/", property="model")
+
+
+def test_the_man_page_of_the_configuration_has_every_key() -> None:
+    page = (PACKAGING / "man/dtagent.toml.5").read_text()
+    for key in {*keys(Settings), *Rule.model_fields}:
+        assert re.search(rf"\b{key.rpartition('.')[2]}\b", page), f"{key} is not in dtagent.toml(5)"
+
+
+def test_the_examples_rights_are_those_that_the_features_file_needs() -> None:
+    (folder,) = re.findall(
+        r"(?m)^ConfigurationDirectory=(.+)$", (PACKAGING / "nfd.conf").read_text()
+    )
+    assert Settings().nfd.features_file.parent == Path("/etc", folder)
