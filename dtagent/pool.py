@@ -16,6 +16,7 @@ import ssl
 import sys
 import time
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
@@ -58,8 +59,13 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
     options = manager.connection_pool_kw
     for option in ("ca_certs", "ca_cert_data", "cert_file", "key_file"):
         options.pop(option, None)
-    credentials.context.sslsocket_class = _Socket
-    options.update(ssl_context=credentials.context, cert_reqs=ssl.CERT_REQUIRED)
+    context = credentials.context
+    context.sslsocket_class = _Socket
+    # urllib3 before 2.0 passes a host name on and an address not, which is nothing for SNI; but the
+    # check of the certificate needs it.
+    name = credentials.tls_server_name or host
+    context.wrap_socket = partial(context.wrap_socket, server_hostname=name)  # type: ignore[method-assign]
+    options.update(ssl_context=context, cert_reqs=ssl.CERT_REQUIRED)
     return manager
 
 

@@ -6,12 +6,15 @@ import functools
 import subprocess
 from pathlib import Path
 
+from deb.host import ensure
+
 SOURCES = Path(__file__).parent / "overlays"
 
 
 @functools.cache
 def overlay(name: str) -> bytes:
     """overlays/NAME.dts as the blob that a kernel takes, its labels kept as symbols (dtc -@)."""
+    ensure(["device-tree-compiler"])
     return subprocess.run(
         ["dtc", "-@", "-I", "dts", "-O", "dtb", SOURCES / f"{name}.dts"],
         stdout=subprocess.PIPE,

@@ -10,9 +10,10 @@ import os
 import shutil
 from pathlib import Path
 
-from .cache import cached
-from .host import HostError, run
-from .trixie import Trixie
+from deb import apt
+from deb.apt import Apt
+from deb.cache import cached
+from deb.host import HostError, run
 
 HERE = Path(__file__).parent
 FRAGMENT = HERE / "kernel.fragment"
@@ -25,14 +26,14 @@ CROSS = {"ARCH": "arm64", "CROSS_COMPILE": "aarch64-linux-gnu-"}
 
 def kernel() -> Path:
     """The kernel image, from the cache or built now."""
-    inputs = [Path(__file__), HERE / "trixie.py", FRAGMENT, *DRIVER.iterdir()]
+    inputs = [Path(__file__), Path(apt.__file__), FRAGMENT, *DRIVER.iterdir()]
     return cached("board-kernel", inputs, _build) / "Image"
 
 
 def _build(result: Path, scratch: Path) -> None:
     tree = scratch / "linux"
     tree.mkdir()
-    _unpack_source(Trixie(scratch / "apt", "arm64").fetch_alone(SOURCE), tree)
+    _unpack_source(Apt(scratch / "apt", "trixie", "arm64").fetch_alone(SOURCE), tree)
     _add_driver(tree)
     run("make", "-s", "allnoconfig", cwd=tree, env={**CROSS, "KCONFIG_ALLCONFIG": str(FRAGMENT)})
     _check_configuration(tree / ".config")

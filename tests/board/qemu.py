@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from deb.host import run
+
 from .build import Images
-from .host import run
 
 HARDWARE = ("-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-display", "none", "-nodefaults")
 # The kernel finds the slots of this machine in reverse: the last disc is /dev/vda.

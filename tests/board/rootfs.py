@@ -12,10 +12,12 @@ import os
 import shutil
 from pathlib import Path
 
-from .cache import cached
+from deb import apt
+from deb.apt import Apt, unpack
+from deb.cache import cached
+from deb.host import run
+
 from .dpkg import record
-from .host import run
-from .trixie import Trixie, unpack
 
 HERE = Path(__file__).parent
 GUEST = HERE / "guest"
@@ -25,6 +27,7 @@ PACKAGES = (
     "python3-kubernetes",
     "python3-pydantic-settings",
     "python3-sdnotify",
+    "python3-systemd",
     "python3-watchdog",
     "python3-yaml",
     "systemd",
@@ -77,7 +80,7 @@ SPARE = 256 << 20  # bytes left free for what the tests bring along
 
 def rootfs() -> Path:
     """The ext4 image, from the cache or built now. It is to be booted as a snapshot only."""
-    modules = [HERE / f"{name}.py" for name in ("rootfs", "trixie", "dpkg")]
+    modules = [Path(__file__), Path(apt.__file__), HERE / "dpkg.py"]
     return cached("board-rootfs", [*modules, *GUEST.iterdir()], _build) / "rootfs.ext4"
 
 
@@ -86,11 +89,11 @@ def _build(result: Path, scratch: Path) -> None:
     tools = scratch / "tools"
     for folder in (root, tools):
         folder.mkdir()
-    for deb in Trixie(scratch / "apt", "arm64").fetch(*PACKAGES):
+    for deb in Apt(scratch / "apt", "trixie", "arm64").fetch(*PACKAGES):
         unpack(deb, root, without=UNWANTED)
         record(deb, root)
     native = run("dpkg", "--print-architecture").strip()
-    for deb in Trixie(scratch / "apt-native", native).fetch(*TOOLS):
+    for deb in Apt(scratch / "apt-native", "trixie", native).fetch(*TOOLS):
         unpack(deb, tools, without=UNWANTED)
     _configure(root, tools)
     _byte_compile(root, tools)

@@ -23,24 +23,27 @@ def home() -> Path:
     return folder
 
 
-def key(inputs: Iterable[Path]) -> str:
-    """A short digest of the names and bytes of the files a build is made from."""
+def key(inputs: Iterable[Path | str]) -> str:
+    """A short digest of what a build is made from: files by name and bytes, and plain words."""
     digest = hashlib.sha256()
-    for path in sorted(inputs):
-        content = path.read_bytes()
-        digest.update(f"{path.name} {len(content)}\n".encode())
+    for item in sorted(inputs, key=str):
+        if isinstance(item, Path):
+            name, content = item.name, item.read_bytes()
+        else:
+            name, content = "", item.encode()
+        digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()[:16]
 
 
-def cached(name: str, inputs: Iterable[Path], make: Callable[[Path, Path], None]) -> Path:
+def cached(name: str, inputs: Iterable[Path | str], make: Callable[[Path, Path], None]) -> Path:
     """The folder NAME-KEY of the cache; when absent, make(result, scratch) fills it first.
 
     Both folders that `make` gets are empty and on one file system; the scratch one is deleted
     with all that a build leaves in it.
     """
     wanted = home() / f"{name}-{key(inputs)}"
-    with open(home() / f"{name}.lock", "w") as lock:
+    with (home() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if wanted.is_dir():
             return wanted

@@ -1,4 +1,4 @@
-"""Packages of Debian trixie, for any architecture, without touching this machine's own apt state.
+"""Packages of a Debian suite, for any architecture, without touching this machine's own apt state.
 
 The mirror is the one this machine's apt already uses for Debian, with the suite exchanged; proxies
 and the like come along, since apt reads its usual configuration beside the options given here.
@@ -28,17 +28,29 @@ def mirror() -> str:
     raise HostError(f"apt is not configured with a Debian archive for {codename or 'this host'}")
 
 
-class Trixie:
-    """A private apt for one architecture, in a folder of its own."""
+def source_line(suite: str, options: str = "") -> str:
+    """The line of a sources.list(5) for a suite's `main`; options in their brackets."""
+    return f"deb {options and f'[{options}] '}{mirror()} {suite} main\n"
 
-    def __init__(self, folder: Path, architecture: str) -> None:
+
+class Apt:
+    """A private apt for one suite and architecture, in a folder of its own.
+
+    `status` is the dpkg status file of the system that packages are fetched for; without one
+    nothing is installed there, so every dependency is fetched.
+    """
+
+    def __init__(
+        self, folder: Path, suite: str, architecture: str, status: Path | None = None
+    ) -> None:
+        self.lists = folder / "lists"
         self.archives = folder / "archives"
         for part in ("lists/partial", "archives/partial", "empty"):
             (folder / part).mkdir(parents=True)
-        (folder / "status").touch()  # nothing is installed, so every dependency is fetched
+        (folder / "status").touch()
         sources = folder / "sources.list"
         signed_by = f"signed-by={KEYRING} " if KEYRING.exists() else ""
-        sources.write_text(f"deb [{signed_by}arch={architecture}] {mirror()} trixie main\n")
+        sources.write_text(source_line(suite, f"{signed_by}arch={architecture}"))
         settings = {
             "APT::Architecture": architecture,
             "APT::Architectures": architecture,
@@ -46,8 +58,8 @@ class Trixie:
             "Acquire::Retries": "3",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
             "Dir::State": str(folder),
-            "Dir::State::lists": str(folder / "lists"),
-            "Dir::State::status": str(folder / "status"),
+            "Dir::State::lists": str(self.lists),
+            "Dir::State::status": str(status or folder / "status"),
             "Dir::Cache": str(folder),
             "Dir::Cache::archives": str(self.archives),
             "Dir::Etc::sourcelist": str(sources),
