@@ -4,8 +4,11 @@ PYTHON ?= python3
 PYTHON_DEBIAN13 ?= $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/python3 $(PYTHON); do \
 	$$p -c 'import venv' 2>/dev/null && echo $$p && break; done)
 PYTEST = -m pytest -p no:cacheprovider
+# What has a target of its own.
+APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb
 
-.PHONY: demo test test-newest test-debian13 test-board lint cluster bench clean
+.PHONY: demo deb test test-newest test-debian13 test-board test-system \
+	test-faults test-long fuzz lint cluster bench clean
 
 demo: .venv/.run
 	.venv/bin/python -m demo
@@ -13,13 +16,31 @@ demo: .venv/.run
 test: test-debian13 test-newest
 
 test-newest: .venv/.test
-	.venv/bin/python $(PYTEST) --ignore=tests/board $(ARGS)
+	.venv/bin/python $(PYTEST) $(APART) $(ARGS)
 
 test-debian13: .venv-debian13/.test
-	.venv-debian13/bin/python $(PYTEST) --ignore=tests/board $(ARGS)
+	.venv-debian13/bin/python $(PYTEST) $(APART) $(ARGS)
 
 test-board: .venv/.test
 	.venv/bin/python $(PYTEST) -rP tests/board $(ARGS)
+
+# Root: containers of two Debian releases, and the packages in them.
+test-system: .venv/.test
+	.venv/bin/python $(PYTEST) tests/system tests/deb $(ARGS)
+
+test-faults: .venv/.test
+	.venv/bin/python $(PYTEST) -rP tests/faults $(ARGS)
+
+# The long forms, more than half an hour of them, and docs/faults.md anew.
+test-long: .venv/.test
+	.venv/bin/python $(PYTEST) -rP tests/faults --steps 1000 --kills 200 \
+		--certificate-life 60 --renewals 10 --docs docs/faults.md $(ARGS)
+
+# Some minutes of each reader under atheris; what it finds it leaves as crash-*.
+fuzz: .venv/.test
+	.venv/bin/python -m pip install -q -c constraints/tools.txt atheris
+	for target in toml blob selector kubeconfig; do \
+		nice .venv/bin/python -m tests.fuzz $$target -max_total_time=180 -timeout=30 || exit 1; done
 
 lint: .venv/.lint
 	.venv/bin/ruff check .
@@ -29,6 +50,10 @@ lint: .venv/.lint
 
 cluster: .venv/.test
 	.venv/bin/python -m tests.apiserver
+
+# Every flavour of the Debian package, into dist/; ARGS=--twice shows that a second build is the same.
+deb: .venv/.run
+	.venv/bin/python -m deb $(ARGS)
 
 bench: .venv/.test
 	.venv/bin/python -m bench.scan
