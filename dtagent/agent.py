@@ -208,12 +208,13 @@ class Agent:
         """A line for each overlay that came or went, with what it changed."""
         before, labels_before = self._reported or (frozenset(), dict(wanted))
         changes = ", ".join(patch.changed(labels_before, wanted)) or "no label"
+        changed = f"; it changed {changes}" if self._reported else ""
         for name in sorted(applied - before):
             extra = event(OVERLAY_APPLIED, overlay=name)
-            log.info("overlay %s is applied; it changed %s", name, changes, extra=extra)
+            log.info("overlay %s is applied%s", name, changed, extra=extra)
         for name in sorted(before - applied):
             extra = event(OVERLAY_GONE, overlay=name)
-            log.info("overlay %s is gone; it changed %s", name, changes, extra=extra)
+            log.info("overlay %s is gone%s", name, changed, extra=extra)
         self._reported = applied, dict(wanted)
 
     def _reload(self) -> None:

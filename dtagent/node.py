@@ -44,7 +44,7 @@ class NodeApi:
 
     def __init__(self, transport: Transport, loaded: credentials.Credentials, name: str) -> None:
         self.name = name
-        self.source = loaded.source
+        self.source, self.server = loaded.source, loaded.server
         self._transport = transport
         self._stream = Transport(loaded)  # a watch has a connection of its own
         self._path = f"/api/v1/nodes/{quote(name, safe='')}"
@@ -135,7 +135,6 @@ def connect(settings: NodeTable, host: Path = Path("/")) -> NodeApi:
             log.debug("%s: %s", source, error)
             failures.append(error)
             continue
-        log.info("Node %s at %s, by %s", name, loaded.server, source, extra={"DTAGENT_NODE": name})
         if loaded.exposed:
             _warn_of_exposed(loaded.exposed)
         return NodeApi(transport, loaded, name)
@@ -155,7 +154,12 @@ def _sum(failures: list[NodeError]) -> NodeError:
 
 def _node_name(transport: Transport, configured: str, source: Path, host: Path) -> str:
     """The configured name, else the credential's own, else this host's if it is the same boot."""
-    user = _who(transport, source)
+    try:
+        user = _who(transport, source)
+    except ForbiddenError:
+        if not configured:
+            raise  # a server says so for a moment while it starts, and then knows us
+        user = ""
     own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
     if configured and own and configured != own:
         raise CredentialsError(
@@ -176,7 +180,7 @@ def _who(transport: Transport, source: Path) -> str:
             f"{source}: the server does not accept this credential (401): it has expired, or is "
             "another cluster's"
         ) from error
-    except (NodeMissingError, ForbiddenError):
+    except NodeMissingError:
         return ""
     return str(_table(answer, "status", "userInfo").get("username", ""))
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from dtagent.errors import NodeError
+from dtagent.errors import BusyError, NodeError
 from dtagent.node import NodeApi
 from dtagent.patch import Observed
 
@@ -40,19 +40,20 @@ class NodeWatch:
         delay = BACKOFF_FIRST
         while not self._closed.is_set():
             start = time.monotonic()
-            failed = self._watch()
-            if failed and not self._closed.is_set():
+            failure = self._watch()
+            asked = failure.retry_after if isinstance(failure, BusyError) else 0.0
+            if failure and not asked and not self._closed.is_set():
                 self._changed()  # whoever asks the server learns what is wrong with it
             lasted = time.monotonic() - start > BACKOFF_MAX
             delay = BACKOFF_FIRST if lasted else min(2 * delay, BACKOFF_MAX)
-            self._closed.wait(random.uniform(0, delay))
+            self._closed.wait(max(asked, random.uniform(0, delay)))
 
-    def _watch(self) -> bool:
-        """One watch to its end; whether that was a failure."""
+    def _watch(self) -> NodeError | None:
+        """One watch to its end; the failure that ended it."""
         try:
             with self._api.watch(random.uniform(*LIFETIME), SILENCE) as states:
                 if self._closed.is_set():
-                    return False  # while it was opening, when there was nothing to interrupt
+                    return None  # while it was opening, when there was nothing to interrupt
                 self.up = True
                 for state in states:
                     # A kubelet's heartbeat changes nothing that we look at, and wakes nobody.
@@ -61,10 +62,10 @@ class NodeWatch:
                         self._changed()
         except NodeError as error:
             log.debug("watch: %s", error)
-            return True
+            return error
         finally:
             self.up = False
-        return False
+        return None
 
     def close(self) -> None:
         """End the watch; the thread ends by itself, at the latest with what it waits for."""

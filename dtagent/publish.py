@@ -14,11 +14,22 @@ import yaml
 
 from dtagent import node, patch
 from dtagent.contention import Contention
-from dtagent.errors import NodeError, NodeMissingError, NodeReplacedError, UnauthorizedError
+from dtagent.errors import (
+    BusyError,
+    ForbiddenError,
+    NodeError,
+    NodeMissingError,
+    NodeReplacedError,
+    RejectedError,
+    UnauthorizedError,
+)
 from dtagent.log import LABEL_CONTENDED, event
 from dtagent.nodewatch import NodeWatch
 from dtagent.patch import Observed
 from dtagent.settings import NodeTable
+
+# What a server that is well says: nothing is gained by connecting anew, and a watch is lost.
+GOOD_CONNECTION = (NodeMissingError, NodeReplacedError, ForbiddenError, RejectedError, BusyError)
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +73,7 @@ class NodePublisher:
         self._watch: NodeWatch | None = None
         self._observed: Observed | None = None
         self._contention = Contention()
+        self._choice = ""
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         fresh = self._api is None
@@ -77,10 +89,9 @@ class NodePublisher:
 
     def _publish(self, labels: Mapping[str, str], resync: bool) -> Outcome:
         try:
-            self._api = self._api or node.connect(self._settings)
-            return self._make_true(self._api, labels, resync)
-        except (NodeMissingError, NodeReplacedError):
-            self._observed = None  # the connection is good, and a watch on it sees the Node come
+            return self._make_true(self._connected(), labels, resync)
+        except GOOD_CONNECTION:
+            self._observed = None
             raise
         except NodeError:
             self.close()
@@ -133,7 +144,12 @@ class NodePublisher:
         return Outcome(f"Node {api.name}", [f"-{key}" for key in sorted(observed.owned)])
 
     def _connected(self) -> node.NodeApi:
-        self._api = self._api or node.connect(self._settings)
+        if self._api is None:
+            self._api = api = node.connect(self._settings)
+            choice = f"Node {api.name} at {api.server}, by {api.source}"
+            if choice != self._choice:
+                log.info("%s", choice, extra={"DTAGENT_NODE": api.name})
+            self._choice = choice
         return self._api
 
     def close(self) -> None:

@@ -85,6 +85,7 @@ class Reconciler:
         """Cut the wait short when there is something to hope from."""
         self._look_due = self._clock() + LOOK_INTERVAL
         if self._outage.hope():
+            self._publisher.close()  # what we go by is no longer what is there
             self._publish_due = self._clock()
 
     def _publish(self) -> None:

@@ -22,11 +22,11 @@ import urllib3
 
 from dtagent import __version__, pool
 from dtagent.credentials import Credentials
-from dtagent.errors import CredentialsError, ServerError, TlsError, UnreachableError
+from dtagent.errors import BusyError, CredentialsError, ServerError, TlsError, UnreachableError
 
 DEADLINE = 20.0  # seconds for a whole request
 RETRY_AFTER_MAX = 300.0  # seconds that a server may send us away for
-BODY_MAX = 4 << 20  # bytes; etcd refuses objects over 1.5 MiB
+BODY_MAX = 2 << 20  # bytes; etcd refuses objects over 1.5 MiB
 _CHUNK = 64 << 10
 
 
@@ -87,7 +87,9 @@ class Transport:
         """
         with self._open("GET", path, None, headers, lifetime, silence) as response:
             if response.status != 200:
-                raise ServerError(f"{self._server}: answered {response.status} to a watch")
+                text = f"{self._server}: answered {response.status} to a watch"
+                asked = _seconds(response.headers.get("Retry-After"))
+                raise BusyError(text, asked) if asked else ServerError(text)
             self._streaming = response
             try:
                 yield self._objects(response)
@@ -172,15 +174,19 @@ def _seconds(retry_after: str | None) -> float:
 
 def _failure(server: str, error: BaseException, deadline: float) -> UnreachableError:
     """The one cause in a chain of urllib3's exceptions that says something to a user."""
-    for cause in _causes(error):
+    causes = list(_causes(error))
+    for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return TlsError(f"{server}: TLS: certificate verify failed: {cause.verify_message}")
         if isinstance(cause, ssl.SSLError):
             return TlsError(f"{server}: TLS: {cause.reason or cause}")
-        if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)):
-            return UnreachableError(f"{server}: no whole answer in {deadline:.0f} s")
         if isinstance(cause, OSError) and cause.strerror:
             return UnreachableError(f"{server}: {cause.strerror}")
+    # Not sooner: to urllib3 a connection that is refused is a time-out, too.
+    if any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes):
+        return UnreachableError(f"{server}: no whole answer in {deadline:.0f} s")
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        return UnreachableError(f"{server}: the connection ended before a whole answer came")
     return UnreachableError(f"{server}: {error}")
 
 
