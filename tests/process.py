@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -25,9 +25,14 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 
 class Process:
-    """`dtagent run` with `options`; as a context manager, stopped at the end if it still runs."""
+    """`dtagent run` with `options`; as a context manager, stopped at the end if it still runs.
 
-    def __init__(self, directory: Path, *options: str, **environ: str) -> None:
+    `under` is a command that becomes it by exec.
+    """
+
+    def __init__(
+        self, directory: Path, *options: str, under: Sequence[str] = (), **environ: str
+    ) -> None:
         self._notify = directory / "notify"
         self._notify.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -36,7 +41,7 @@ class Process:
         self.errors: list[str] = []
         self.output: list[str] = []
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "dtagent", "run", *options],
+            [*under, sys.executable, "-m", "dtagent", "run", *options],
             env={**os.environ, "NOTIFY_SOCKET": str(self._notify), **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

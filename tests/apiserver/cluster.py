@@ -130,7 +130,7 @@ class ApiServer(Server):
             event
             for event in audit.read(self.directory / audit.LOG, since)
             if event["stage"] == stage
-            and user in (None, event["user"]["username"])
+            and user in (None, event["user"].get("username"))
             and verb in (None, event["verb"])
         ]
 
