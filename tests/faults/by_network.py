@@ -15,7 +15,7 @@ from .tcp import Treatment
 
 BOARD = PREFIX + "acme-board"
 NOT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks no TLS.\n"
-CUT = "aborted|reset|closed|EOF"
+CUT = "ended|reset|closed|EOF"
 """What is seen of a connection that ends: by one attempt at the most, and that may be the one that
 the journal tells of."""
 REFUSED = f"refused|{CUT}"
