@@ -7,7 +7,6 @@ import http
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from tests.apiserver import audit, commands
 from tests.apiserver.certificates import DAY, now
@@ -31,12 +30,7 @@ class ApiServer(Server):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         # 120 MB of it, laid out in advance; pytest keeps the folders of three runs.
         shutil.rmtree(self.directory / commands.ETCD_DATA, ignore_errors=True)

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 
 from tests.apiserver import ApiServer
 from tests.apiserver.client import Json, client_context
@@ -41,12 +40,7 @@ class Nodes:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
         while self._thread.is_alive():
             connection = self._connection

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from demo.tree import add_node, remove_node, strings
@@ -63,12 +62,7 @@ class Scene:
         self.cluster.create_node(self.name, THEIRS)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.open.close()
 
     def connect(self, token: str = "") -> None:
