@@ -65,8 +65,8 @@ def writable(lower: Path) -> Iterator[Path]:
             host.run("cp", "-a", "--reflink=auto", f"{lower}/.", merged)
         yield merged
     finally:
-        _remove(place)
-        lock.close()
+        with lock, _turn():  # else who looks for abandoned ones would meet one half removed
+            _remove(place)
 
 
 def _place_of_our_own() -> tuple[Path, IO[str]]:
@@ -74,8 +74,7 @@ def _place_of_our_own() -> tuple[Path, IO[str]]:
 
     Those of who was killed are removed by the way: nobody holds their locks.
     """
-    with (cache.home() / "writable.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with _turn():
         for other in cache.home().glob("writable-*"):
             with (other / "lock").open("w") as lock, contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,6 +85,14 @@ def _place_of_our_own() -> tuple[Path, IO[str]]:
     for part in ("upper", "work", "root"):
         (place / part).mkdir()
     return place, mine
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One at a time makes and removes writable copies."""
+    with (cache.home() / "writable.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
 
 
 def _remove(place: Path) -> None:

@@ -1,0 +1,1 @@
+"""The Debian packages in booted containers of Debian, with the real API server on loopback."""

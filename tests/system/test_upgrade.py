@@ -1,0 +1,126 @@
+"""apt upgrade, remove and purge: what must survive does, and nothing else is left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.apiserver import ApiServer
+from tests.process import wait_for
+
+from .machine import Machine
+from .packages import Package
+from .site import BOARD, Site, site
+
+CONFIG = "/etc/dtagent.toml"
+EDITED = '\n[devicetree]\nnodes = ["/", "pwm-fan"]\n'
+FAN = {"beta.devicetree.org/pwm-fan": "1"}
+STATE = (
+    # dpkg's, apt's, debconf's and the catalog's own, logs, and what systemd keeps of past runs.
+    *("/var/lib/dpkg/", "/var/lib/apt/", "/var/cache/", "/var/lib/systemd/catalog/"),
+    *("/var/log/", "/run/log/", "/run/systemd/", "/opt/"),
+    *("/proc/", "/sys/", "/dev/"),
+)
+"""Folders whose contents may differ after a purge; /opt is where the tests put the package."""
+
+
+def paths(machine: Machine) -> dict[str, tuple[int, str]]:
+    """Every path inside with its mode and contents, but for STATE and folders' times."""
+    root = machine.path("/")
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            inside = f"/{path.relative_to(root)}"
+            if not inside.startswith(STATE):
+                found[inside] = _state(path)
+        folders[:] = [
+            name for name in folders if f"/{Path(folder, name).relative_to(root)}/" not in STATE
+        ]
+    return found
+
+
+def _state(path: Path) -> tuple[int, str]:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return mode, str(path.readlink())
+    return mode, hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(mode) else ""
+
+
+@pytest.fixture(scope="module")
+def before(package: Package, cluster: ApiServer) -> Iterator[Site]:
+    """A host of the cluster with the dependencies, and without the package."""
+    with site(package, cluster) as host:
+        host.join()
+        yield host
+
+
+@pytest.fixture(scope="module")
+def untouched(before: Site) -> dict[str, tuple[int, str]]:
+    """What there is before the package comes."""
+    return paths(before.machine)
+
+
+@pytest.fixture(scope="module")
+def place(before: Site, untouched: object) -> Site:
+    """The package installed, its configuration edited by hand."""
+    before.install()
+    before.wait_labels(BOARD)
+    before.machine.put(CONFIG, before.machine.path(CONFIG).read_text() + EDITED)
+    before.machine.run("systemctl reload dtagent", check=True)
+    before.wait_labels(BOARD | FAN)
+    return before
+
+
+def test_the_package_has_one_conffile(site: Site) -> None:
+    said = site.machine.run("dpkg-query -W -f '${Conffiles}' dtagent", check=True).stdout
+    assert [line.split()[0] for line in said.splitlines() if line.strip()] == [CONFIG]
+
+
+def test_an_upgrade_restarts_the_agent_and_no_label_is_missing(site: Site, tmp_path: Path) -> None:
+    pid, requests, next_version = site.pid, site.cluster.audit_mark(), site.package.newer(tmp_path)
+    site.install(next_version)
+    said = site.machine.run("dpkg-query -W -f '${Version}' dtagent", check=True).stdout
+    assert said == next_version.version
+    site.wait_active()
+    assert site.pid != pid
+    wait_for(lambda: f"3 labels true on Node {site.node}" in site.status, "the labels, found true")
+    assert site.labels == BOARD | FAN
+    assert all((BOARD | FAN).items() <= labels.items() for labels in site.applied(requests))
+
+
+def test_a_configuration_edited_by_hand_survives_the_upgrade(site: Site) -> None:
+    assert site.machine.path(CONFIG).read_text().endswith(EDITED)
+    assert site.machine.run("ls /etc/dtagent.toml*dpkg*").status != 0
+
+
+def test_removing_it_stops_the_agent_and_keeps_configuration_and_labels(site: Site) -> None:
+    requests = site.cluster.audit_mark()
+    site.apt("remove dtagent")
+    assert site.machine.run("systemctl is-active dtagent").stdout.strip() == "inactive"
+    assert site.machine.run("command -v dtagent").status != 0
+    assert site.machine.path(CONFIG).read_text().endswith(EDITED)
+    assert site.labels == BOARD | FAN
+    assert site.applied(requests) == []
+
+
+def test_purging_it_leaves_nothing_behind(
+    site: Site, untouched: dict[str, tuple[int, str]]
+) -> None:
+    site.apt("purge dtagent")
+    assert site.machine.run("journalctl --list-catalog | grep -c dtagent").stdout.strip() == "0"
+    now = paths(site.machine)
+    differ = {path for path in untouched | now if untouched.get(path) != now.get(path)}
+    assert differ == set()
+
+
+def test_it_can_be_installed_again(site: Site) -> None:
+    requests = site.cluster.audit_mark()
+    site.install()
+    site.wait_labels(BOARD)
+    assert site.cluster.audit(user=site.user, since=requests)
