@@ -187,8 +187,9 @@ class Scene:
     def warnings(self, since: int = 0) -> list[str]:
         """What it warned of, without the names of this scene: they name the fault."""
         lines = [line for line in self.journal[since:] if "trying again" in line]
-        for own in (str(self.directory), f":{self.tcp.port}", f"Node {self.name}"):
-            lines = [line.replace(own, "") for line in lines]
+        names = {str(self.directory): "", f":{self.tcp.port}": "", f"Node {self.name}": "Node"}
+        for own, plain in names.items():
+            lines = [line.replace(own, plain) for line in lines]
         return lines
 
     def said(self, pattern: str, since: int = 0) -> bool:
