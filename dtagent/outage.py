@@ -81,4 +81,9 @@ class Outage:
         return hope
 
     def _look(self) -> tuple[tuple[object, ...], float]:
-        return kubeconfigs.fingerprint(self._kubeconfig), time.time() - time.monotonic()
+        return kubeconfigs.fingerprint(self._kubeconfig), clock_offset()
+
+
+def clock_offset() -> float:
+    """Seconds of the wall clock beyond the monotonic one: they part only when somebody sets it."""
+    return time.time() - time.monotonic()

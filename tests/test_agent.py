@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.tree import Tree, strings, write_tree
+from dtagent import outage
 from dtagent.agent import Agent, Event
 from dtagent.errors import UnreachableError
 from dtagent.outage import BACKOFF_MAX
@@ -142,6 +143,24 @@ def test_a_kubeconfig_that_changes_cuts_the_wait_short(world: World) -> None:
     world.away = True
     world.at(500, nothing)
     world.at(501, arrive)
+    world.at(504, nothing)
+    world.run()
+    assert [at for at, _ in world.published if 501 <= at <= 503.1]
+
+
+def test_a_clock_that_is_set_cuts_the_wait_short(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = 60.0  # a board that boots in 1970
+
+    def set_clock() -> None:
+        nonlocal wall
+        world.away, wall = False, 1.8e9
+
+    monkeypatch.setattr(outage, "clock_offset", lambda: wall)
+    world.away = True
+    world.at(500, nothing)
+    world.at(501, set_clock)
     world.at(504, nothing)
     world.run()
     assert [at for at, _ in world.published if 501 <= at <= 503.1]
