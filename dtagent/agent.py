@@ -26,12 +26,12 @@ from dtagent.log import (
     TREE_UNREADABLE,
     event,
 )
+from dtagent.overlaywatch import OverlayWatch
 from dtagent.publish import Publisher
 from dtagent.reconcile import NEVER, Reconciler
 from dtagent.settings import Settings
 from dtagent.settle import Hold, Settle
 from dtagent.state import Teller
-from dtagent.watch import OverlayWatch
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
 TREE_RETRY = 60.0  # seconds at most to the next scan after one that failed

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent import devicetree, overlays, settle, watch
+from dtagent import devicetree, overlays, overlaywatch, settle
 from dtagent.agent import Agent, Event
 from dtagent.labels import Labels
+from dtagent.overlaywatch import OverlayWatch
 from dtagent.publish import Outcome
 from dtagent.settings import DevicetreeTable, OverlaysTable, Settings
 from dtagent.state import Teller
 from dtagent.systemd import Systemd
-from dtagent.watch import OverlayWatch
 from tests.host import PREFIX, Host
 from tests.process import DEADLINE, Process, wait_for
 from tests.test_run import start
@@ -170,18 +170,18 @@ def test_without_inotify_the_folder_is_listed_until_there_is_some(
     from dtagent import log
 
     log.setup("info")
-    real = watch._probe
+    real = overlaywatch._probe
 
     def probe(_: Path) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(watch, "_probe", probe)
-    monkeypatch.setattr(watch, "LIST_INTERVAL", 0.05)
+    monkeypatch.setattr(overlaywatch, "_probe", probe)
+    monkeypatch.setattr(overlaywatch, "LIST_INTERVAL", 0.05)
     overlay_watch = OverlayWatch(str(folder), changes)
     changes.expect()
     apply(folder, "hat")
     changes.expect()
-    monkeypatch.setattr(watch, "_probe", real)
+    monkeypatch.setattr(overlaywatch, "_probe", real)
     wait_for(lambda: overlay_watch._observer, "a watch")
     changes.forget()
     (folder / "another").mkdir()
