@@ -26,6 +26,7 @@ from dtagent.log import (
     TREE_UNREADABLE,
     event,
 )
+from dtagent.outage import Outage
 from dtagent.overlaywatch import OverlayWatch
 from dtagent.publish import Publisher
 from dtagent.reconcile import NEVER, Reconciler
@@ -77,14 +78,14 @@ class Agent:
             "scan": self._scan,
         }
         self._due = {"feed": 0.0, "resync": 0.0, "scan": NEVER}
+        self._outage = Outage()
         self._take(load())
 
     def _take(self, settings: Settings) -> None:
         self._settings = settings
         publisher = self._publisher_for(settings, partial(self._events.put, Event.NODE))
-        self._reconciler = Reconciler(
-            publisher, settings.node.kubeconfig, self._teller, self._clock
-        )
+        self._outage.kubeconfig = settings.node.kubeconfig
+        self._reconciler = Reconciler(publisher, self._outage, self._teller, self._clock)
         changed = partial(self._events.put, Event.OVERLAY)
         concerned = overlays.concern(settings)
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
@@ -93,10 +94,10 @@ class Agent:
         """Scan, publish, wait; until STOP comes or Stopped is raised."""
         late = threading.Timer(READY_AFTER, self._systemd.ready)
         late.daemon = True
-        late.start()
         # An overlay may be on its way in while we start, and all its events over.
         self._settle.begin(self._clock())
         try:
+            late.start()
             while self._turn():
                 pass
         except Stopped:
@@ -115,7 +116,9 @@ class Agent:
         for name, step in self._steps.items():
             if self._clock() >= self._due[name]:
                 step()
-        self._reconciler.step()
+        if self._reconciler.due <= self._clock():
+            self._feed()  # what follows may take as long as its servers and names take
+            self._reconciler.step()
         return True
 
     def _take_up(self, happened: Event) -> None:

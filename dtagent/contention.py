@@ -18,13 +18,13 @@ class Contention:
     """What we made true on a Node, and how often it did not last."""
 
     def __init__(self) -> None:
-        self._true: Mapping[str, str] = {}
+        self._true: Mapping[str, str | None] = {}
         self._uid: str | None = None
         self._lost: dict[str, list[float]] = {}
         self._left: dict[str, float] = {}
 
-    def published(self, labels: Mapping[str, str], uid: str | None) -> None:
-        """These labels are on the Node now."""
+    def published(self, labels: Mapping[str, str | None], uid: str | None) -> None:
+        """These labels are on the Node now; None for one that was taken off."""
         self._true, self._uid = dict(labels), uid
 
     def observed(self, observed: Observed, now: float) -> list[str]:

@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import os
+import re
 import ssl
 import stat
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ import yaml
 from dtagent.errors import CredentialsError
 
 FILE_MAX = 1 << 20  # bytes; a kubelet's kubeconfig with its certificates inline has some 6 KiB
+
+NAME_MAX = 255  # bytes of a file's name (limits.h)
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,12 @@ def _text(source: Path, table: Mapping[str, Any], key: str) -> str | None:
 
 def _token(source: Path, user: Mapping[str, Any]) -> str | None:
     if file := user.get("tokenFile"):
-        return _read(source.parent / str(file)).decode("ascii", "replace").strip()
-    return str(user["token"]) if user.get("token") else None
+        token = _read(source.parent / str(file)).decode("ascii", "replace").strip()
+    else:
+        token = str(user.get("token") or "")
+    if not re.fullmatch("[!-~]*", token):
+        raise CredentialsError(f"{source}: its token is not one word of ASCII")
+    return token or None
 
 
 def _tls(source: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
@@ -193,15 +200,22 @@ def _pem(source: Path, table: Mapping[str, Any], key: str) -> bytes | None:
     return _read(source.parent / str(table[key])) if table.get(key) else None
 
 
+def _shown(file: Path) -> str:
+    """A file's name for a message; a key may have been put where its file's name belongs."""
+    text = str(file)
+    good = text.isprintable() and len(file.name) <= NAME_MAX
+    return text if good else "a file that the kubeconfig names"
+
+
 def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
             content = stream.read(FILE_MAX + 1)
     except OSError as error:
         hint = "; the unit's sandbox may deny it, see dtagent(8)" if error.errno == EACCES else ""
-        raise CredentialsError(f"{file}: {error.strerror}{hint}") from error
+        raise CredentialsError(f"{_shown(file)}: {error.strerror}{hint}") from error
     except ValueError as error:  # a NUL, or what is no UTF-8
-        raise CredentialsError(f"{str(file)!a} is no name of a file") from error
+        raise CredentialsError(f"{_shown(file)}: no name of a file") from error
     if len(content) > FILE_MAX:
         raise CredentialsError(f"{file}: larger than {FILE_MAX} bytes")
     return content

@@ -47,8 +47,7 @@ class NfdPublisher:
                     "be allowed to write in it: see the drop-in nfd.conf among the examples"
                 ) from error
         if not self._looked:
-            self._looked = True
-            self._warn_of_a_fight()
+            self._looked = self._warned_of_a_fight()
         old, new = set((before or "").splitlines()), set(text.splitlines())
         return Outcome(
             str(self._file),
@@ -71,7 +70,7 @@ class NfdPublisher:
         except (OSError, UnicodeDecodeError):
             return None
 
-    def _warn_of_a_fight(self) -> None:
+    def _warned_of_a_fight(self) -> bool:
         """Labels that we put on the Node ourselves once are not nfd-master's to change."""
         try:
             api = node.connect(self._node_settings)
@@ -79,13 +78,14 @@ class NfdPublisher:
                 owned = api.get().owned
         except NodeError as error:
             log.debug("the Node was not looked at: %s", error)
-            return
+            return False
         if owned:
             log.warning(
                 "Node %s still bears labels that dtagent set itself, and nfd-master would fight "
                 "over them: systemctl stop dtagent && dtagent clear && systemctl start dtagent",
                 api.name,
             )
+        return True
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -16,21 +16,19 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dtagent import credentials, kubeconfigs
+from dtagent.answers import call, table
 from dtagent.errors import (
-    BusyError,
     CredentialsError,
     ForbiddenError,
     NodeError,
     NodeMissingError,
-    NodeReplacedError,
-    RejectedError,
     ServerError,
     UnauthorizedError,
 )
 from dtagent.log import KEY_EXPOSED, event
 from dtagent.patch import Observed, Patch
 from dtagent.settings import NodeTable
-from dtagent.transport import Response, Transport
+from dtagent.transport import Transport
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -51,7 +49,7 @@ class NodeApi:
 
     def get(self) -> Observed:
         try:
-            answer = _call(self._transport, "GET", self._path, headers={"Accept": METADATA})
+            answer = call(self._transport, "GET", self._path, headers={"Accept": METADATA})
         except NodeMissingError as error:
             raise NodeMissingError(
                 f"there is no Node {self.name} (yet): a kubelet registers it, dtagent never does"
@@ -60,7 +58,7 @@ class NodeApi:
 
     def send(self, patch: Patch) -> Observed:
         """Send one patch; what the Node looks like after it."""
-        answer = _call(
+        answer = call(
             self._transport,
             "PATCH",
             f"{self._path}?{patch.query}",
@@ -174,7 +172,7 @@ def _who(transport: Transport, source: Path) -> str:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         headers = {"Content-Type": "application/json"}
-        answer = _call(transport, "POST", _REVIEW, body=review, headers=headers)
+        answer = call(transport, "POST", _REVIEW, body=review, headers=headers)
     except UnauthorizedError as error:
         raise UnauthorizedError(
             f"{source}: the server does not accept this credential (401): it has expired, or is "
@@ -182,7 +180,7 @@ def _who(transport: Transport, source: Path) -> str:
         ) from error
     except NodeMissingError:
         return ""
-    return str(_table(answer, "status", "userInfo").get("username", ""))
+    return str(table(answer, "status", "userInfo").get("username", ""))
 
 
 def _same_boot(transport: Transport, user: str, host: Path) -> str:
@@ -193,58 +191,16 @@ def _same_boot(transport: Transport, user: str, host: Path) -> str:
     name = socket.gethostname().lower()
     remedy = "set [node] name, or give the node's own kubeconfig"
     try:
-        node = _call(transport, "GET", f"/api/v1/nodes/{quote(name, safe='')}")
+        node = call(transport, "GET", f"/api/v1/nodes/{quote(name, safe='')}")
     except (NodeMissingError, ForbiddenError) as error:
         raise type(error)(f"{error}; {remedy}") from error
-    there = _table(node, "status", "nodeInfo").get("bootID")
-    here = (host / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    there = table(node, "status", "nodeInfo").get("bootID")
+    try:
+        here = (host / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError as error:
+        raise CredentialsError(f"this host's boot_id: {error.strerror}; {remedy}") from error
     if there != here:
         raise CredentialsError(
             f"the credential is {user or 'unknown'}'s and Node {name} is not this host; {remedy}"
         )
     return name
-
-
-def _call(
-    transport: Transport,
-    method: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Mapping[str, Any]:
-    response = transport.request(method, path, body, headers)
-    if 200 <= response.status < 300:
-        return response.body
-    raise _failure(response, f"{method} {path.partition('?')[0]}")
-
-
-def _table(answer: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    """What lies at these keys; empty where an answer has something else there."""
-    for key in keys:
-        inner = answer.get(key)
-        answer = inner if isinstance(inner, dict) else {}
-    return answer
-
-
-def _failure(response: Response, request: str) -> NodeError:
-    """A Status object into the kind of failure that it is."""
-    status, body = response.status, response.body
-    message = f"{request}: {status} {body.get('message') or body.get('reason') or ''}".rstrip()
-    causes = _table(body, "details").get("causes")
-    about_uid = isinstance(causes, list) and any(
-        isinstance(cause, dict) and cause.get("field") == "metadata.uid" for cause in causes
-    )
-    if status == 401:
-        return UnauthorizedError(message)
-    if status == 403:
-        return ForbiddenError(message)
-    if status == 404:
-        return NodeMissingError(message)
-    # An apply with a uid on an absent Node is a create that is refused: "uid mismatch".
-    if status in (409, 422) and (about_uid or "uid mismatch" in message):
-        return NodeReplacedError(message)
-    if status == 429 or (status == 503 and response.retry_after):
-        return BusyError(message, response.retry_after)
-    if status >= 500:
-        return ServerError(message)
-    return RejectedError(message)

@@ -50,6 +50,7 @@ class NodeWatch:
 
     def _watch(self) -> NodeError | None:
         """One watch to its end; the failure that ended it."""
+        self.seen = None  # of a Node that went in between, a new watch says nothing
         try:
             with self._api.watch(random.uniform(*LIFETIME), SILENCE) as states:
                 if self._closed.is_set():

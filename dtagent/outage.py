@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 class Outage:
     """From the first failure to the next success; false while there is none."""
 
-    def __init__(self, kubeconfig: str) -> None:
-        self._kubeconfig = kubeconfig
+    def __init__(self, kubeconfig: str = "") -> None:
+        self.kubeconfig = kubeconfig
         self._warned: type[DtagentError] | None = None
         self._last: type[DtagentError] | None = None
         self._attempts = 0
@@ -81,7 +81,7 @@ class Outage:
         return hope
 
     def _look(self) -> tuple[tuple[object, ...], float]:
-        return kubeconfigs.fingerprint(self._kubeconfig), clock_offset()
+        return kubeconfigs.fingerprint(self.kubeconfig), clock_offset()
 
 
 def clock_offset() -> float:

@@ -64,16 +64,22 @@ def plan(
     right = all(labels.get(key) == value for key, value in desired.items())
     if not right or observed.owned != desired.keys():
         patches.append(_apply(name, desired, observed.uid))
-    leftovers = [
-        key
-        for key in labels
-        if key.startswith(GO_LABELLER_PREFIX)
-        and not (key in desired or key in observed.owned or key in left_alone)
-    ]
-    if leftovers:
-        metadata = {"labels": dict.fromkeys(sorted(leftovers)), "uid": observed.uid}
+    if gone := leftovers(desired, observed, left_alone):
+        metadata = {"labels": dict.fromkeys(gone), "uid": observed.uid}
         patches.append(Patch(MERGE, f"fieldManager={FIELD_MANAGER}", {"metadata": metadata}))
     return patches
+
+
+def leftovers(
+    desired: Mapping[str, str], observed: Observed, left_alone: Collection[str] = ()
+) -> list[str]:
+    """The keys under the Go labeller's literal prefix that are nobody's now."""
+    return sorted(
+        key
+        for key in observed.labels or ()
+        if key.startswith(GO_LABELLER_PREFIX)
+        and not (key in desired or key in observed.owned or key in left_alone)
+    )
 
 
 def clear(name: str, observed: Observed) -> list[Patch]:

@@ -15,6 +15,8 @@ import os
 import ssl
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -30,16 +32,25 @@ end: ContextVar[float] = ContextVar("end", default=float("inf"))
 
 
 class _Socket(ssl.SSLSocket):
-    """Reads until `end` at the latest."""
+    """Shakes hands and reads until `end` at the latest."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        with self._in_time():
+            super().do_handshake(block)
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        with self._in_time():
+            return super().recv_into(*args, **kwargs)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
         left = end.get() - time.monotonic()
         if left <= 0:
             raise TimeoutError("too slow")
         each = self.gettimeout()
         self.settimeout(left if each is None else min(each, left))
         try:
-            return super().recv_into(*args, **kwargs)
+            yield
         finally:
             self.settimeout(each)
 

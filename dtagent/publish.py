@@ -105,9 +105,12 @@ class NodePublisher:
             self._see_contention(api.name, self._observed)
         before = self._observed
         wanted, left_alone = self._split(labels)
-        for request in patch.plan(api.name, wanted, before, left_alone):
+        if requests := patch.plan(api.name, wanted, before, left_alone):
+            self._contention.published({}, before.uid)  # an answer that is lost is nobody's doing
+        for request in requests:
             self._observed = api.send(request)
-        self._contention.published(wanted, self._observed.uid)
+        gone = dict.fromkeys(patch.leftovers(wanted, before, left_alone))
+        self._contention.published({**wanted, **gone}, self._observed.uid)
         changes = patch.changes(wanted, before, left_alone)
         return Outcome(f"Node {api.name}", changes, api.name, left_alone)
 
@@ -119,10 +122,9 @@ class NodePublisher:
             )  # fmt: skip
 
     def _split(self, labels: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-        """The labels that are ours to set, and the keys among them that are left alone."""
+        """The labels that are ours to set, and the keys that are left alone."""
         left = self._contention.left(time.monotonic())
-        ours = {key: value for key, value in labels.items() if key not in left}
-        return ours, tuple(sorted(labels.keys() - ours.keys()))
+        return {key: value for key, value in labels.items() if key not in left}, tuple(left)
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
         """Asks the watch alone: while that is up, nothing need be sent to know."""

@@ -27,11 +27,11 @@ class Reconciler:
     def __init__(
         self,
         publisher: Publisher,
-        kubeconfig: str,
+        outage: Outage,
         teller: Teller,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._publisher, self._outage = publisher, Outage(kubeconfig)
+        self._publisher, self._outage = publisher, outage
         self._teller, self._clock = teller, clock
         self._wanted: Mapping[str, str] | None = None
         self._overlays: frozenset[str] = frozenset()
@@ -57,7 +57,8 @@ class Reconciler:
         if resync and not new and not self._publisher.drifted(labels):
             return
         self._resync = self._resync or resync
-        if (new or resync) and not self._outage:
+        # In an outage the next attempt is due already, but not after a reload.
+        if (new or resync) and (not self._outage or self._publish_due == NEVER):
             self._soon()
 
     def node_changed(self) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from sdnotify import SystemdNotifier
 
+STATUS_MAX = 1000  # bytes; systemd drops a notification over a page whole, and keeps the old line
+
 
 class Systemd:
     """One service's notifications."""
@@ -28,7 +30,8 @@ class Systemd:
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows."""
         # The notifier loses what is not latin-1; a newline would begin another assignment.
-        self._say("STATUS=" + ascii(text)[1:-1].replace("\\'", "'"))
+        line = ascii(text)[1:-1].replace("\\'", "'")
+        self._say("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
 
     def feed(self) -> float:
         """Feed the watchdog; seconds until the next time, half of WatchdogSec=."""

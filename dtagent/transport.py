@@ -120,7 +120,8 @@ class Transport:
         silence: float,
     ) -> Iterator[Any]:
         """An answer whose body is still to be read; every failure on the way as a NodeError."""
-        end = pool.end.set(time.monotonic() + deadline)
+        start = time.monotonic()
+        end = pool.end.set(start + DEADLINE)  # for the headers of a watch, too
         try:
             response = self._pool.request(
                 method,
@@ -132,6 +133,7 @@ class Transport:
                 retries=False,
                 timeout=urllib3.Timeout(connect=DEADLINE, read=silence),
             )
+            pool.end.set(start + deadline)
             try:
                 yield response
             except BaseException:
@@ -187,6 +189,8 @@ def _failure(server: str, error: BaseException, deadline: float) -> UnreachableE
         return UnreachableError(f"{server}: no whole answer in {deadline:.0f} s")
     if isinstance(error, urllib3.exceptions.ProtocolError):
         return UnreachableError(f"{server}: the connection ended before a whole answer came")
+    if isinstance(error, ValueError):  # its words may repeat what was to be sent, a token say
+        return UnreachableError(f"{server}: no request can be made of this kubeconfig")
     return UnreachableError(f"{server}: {error}")
 
 

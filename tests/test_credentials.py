@@ -210,3 +210,18 @@ def test_no_key_is_left_in_memory_under_a_name(file: Path, authority: Authority)
     before = len(list(Path("/proc/self/fd").iterdir()))
     credentials.load(file)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("where", ["token", "tokenFile"])
+def test_a_token_that_is_none_is_refused_and_never_shown(
+    file: Path, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / "file").write_text("secret-1\nsecret-2")
+    write(file, user={where: "file" if where == "tokenFile" else "secret-1\nsecret-2"})
+    assert refusal(file) == "FILE: its token is not one word of ASCII"
+
+
+def test_a_key_where_its_files_name_belongs_is_never_shown(file: Path) -> None:
+    write(file, user={"client-certificate": "c", "client-key": "-----BEGIN\nsecret" * 20})
+    (file.parent / "c").touch()
+    assert "secret" not in refusal(file)

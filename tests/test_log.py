@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dtagent import log
+from dtagent.systemd import Systemd
 
 CATALOG = Path(__file__).parent.parent / "packaging" / "dtagent.catalog"
 IDS = {
@@ -91,3 +93,26 @@ def test_without_python3_systemd_a_line_has_its_priority_before_it(
     log.setup("info")
     logging.getLogger("dtagent").warning("careful")
     assert capsys.readouterr().err == "<4>careful\n"
+
+
+def test_a_journal_that_is_away_costs_no_agent(
+    capsys: pytest.CaptureFixture[str], sent: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: str) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(sys.modules["systemd.journal"], "sendv", refuse)
+    logging.getLogger("dtagent").warning("careful")
+    assert capsys.readouterr().err == "<4>careful\n"
+
+
+def test_a_status_is_never_so_long_that_systemd_would_drop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        systemd = Systemd()
+        systemd.status("x" * 5000)
+        systemd.close()
+        assert len(manager.recv(1 << 16)) < 1024

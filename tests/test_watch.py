@@ -92,6 +92,18 @@ def test_somebody_who_sets_a_label_again_each_time_is_not_fought(
     wait_for(lambda: host.labels[BOARD] == "1", "a reload to give it another chance")
 
 
+def test_somebody_who_sets_what_we_take_off_is_not_fought(host: Host, agent: Process) -> None:
+    theirs = PREFIX + "theirs"
+    for _ in range(1 + TIMES):  # the first may be the Go labeller's, of long ago
+        host.cluster.patch_labels(host.name, {theirs: "1"}, "gitops")
+        wait_for(lambda: theirs not in host.labels, "the leftover's end")
+    host.cluster.patch_labels(host.name, {theirs: "1"}, "gitops")
+    agent.wait_error(f"changes label {theirs} of Node {host.name} back each time")
+    agent.wait_said("STATUS=")
+    wait_for(lambda: f"left alone: {theirs}" in agent.status, "the status line to say so")
+    assert host.labels == {BOARD: "1", theirs: "1"}
+
+
 def lost(labels: dict[str, str], uid: str = "u") -> Observed:
     return Observed(uid, labels)
 
