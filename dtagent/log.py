@@ -65,17 +65,13 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg]
 class _Journal(logging.Handler):
     """Entries with fields, by sd_journal_sendv(3); lines while the journal's socket is away."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines = _Lines(journal=True)
-
     def emit(self, record: logging.LogRecord) -> None:
         from systemd import journal
 
         try:
             journal.sendv(*_fields(record))
         except OSError:
-            self._lines.emit(record)
+            _Lines(journal=True).emit(record)
 
 
 def _fields(record: logging.LogRecord) -> Iterator[str]:
