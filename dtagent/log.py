@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
+from dtagent.names import printable
+
 NOTICE = 25  # between INFO and WARNING: the end of an outage
 _PRIORITY = ((logging.ERROR, 3), (logging.WARNING, 4), (NOTICE, 5), (logging.INFO, 6), (0, 7))
 
@@ -41,11 +43,6 @@ def event(
     }
 
 
-def _printable(text: str) -> str:
-    """Text from a devicetree or a server must never begin a line of its own."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def _priority(record: logging.LogRecord) -> int:
     return next(number for level, number in _PRIORITY if record.levelno >= level)
 
@@ -59,7 +56,7 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg]
 
     def format(self, record: logging.LogRecord) -> str:
         start = f"<{_priority(record)}>" if self._journal else "dtagent: "
-        return start + _printable(record.getMessage())
+        return start + printable(record.getMessage())
 
 
 class _Journal(logging.Handler):
@@ -75,13 +72,13 @@ class _Journal(logging.Handler):
 
 
 def _fields(record: logging.LogRecord) -> Iterator[str]:
-    yield f"MESSAGE={_printable(record.getMessage())}"
+    yield f"MESSAGE={printable(record.getMessage())}"
     yield f"PRIORITY={_priority(record)}"
     yield "SYSLOG_IDENTIFIER=dtagent"
     for name, value in vars(record).items():
         if name.isupper():
             values = value if isinstance(value, tuple) else (value,)
-            yield from (f"{name}={_printable(each)}" for each in values if each)
+            yield from (f"{name}={printable(each)}" for each in values if each)
 
 
 def _is_journal() -> bool:

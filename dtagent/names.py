@@ -76,9 +76,14 @@ def quoted(text: str) -> str:
     return ascii(text) if len(text) <= QUOTE_MAX else f"{text[:QUOTE_MAX]!a}..."
 
 
+def printable(text: str) -> str:
+    """`text` with its control characters written out: nothing in it begins another line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def one_line(text: str) -> str:
-    """`text` as a message: nothing in it begins another line, and it comes to an end."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:LINE_MAX])
+    """`text` as a message: printable, and it comes to an end."""
+    line = printable(text[:LINE_MAX])
     return line if len(text) <= LINE_MAX else f"{line}..."
 
 

@@ -133,6 +133,16 @@ def test_after_an_outage_the_newest_result_is_published_and_waits_are_short_agai
     assert len([at for at in world.attempts if at >= 1100]) >= 2
 
 
+def heals_at_once(world: World, act: Callable[[], None]) -> None:
+    """Long into an outage `act` is something to hope from, and the next look sees it."""
+    world.away = True
+    world.at(500, nothing)
+    world.at(501, act)
+    world.at(504, nothing)
+    world.run()
+    assert [at for at, _ in world.published if 501 <= at <= 503.1]
+
+
 def test_a_kubeconfig_that_changes_cuts_the_wait_short(world: World) -> None:
     kubeconfig = world.base.parent / "kubeconfig"
 
@@ -140,12 +150,7 @@ def test_a_kubeconfig_that_changes_cuts_the_wait_short(world: World) -> None:
         world.away = False
         kubeconfig.write_text("{}")
 
-    world.away = True
-    world.at(500, nothing)
-    world.at(501, arrive)
-    world.at(504, nothing)
-    world.run()
-    assert [at for at, _ in world.published if 501 <= at <= 503.1]
+    heals_at_once(world, arrive)
 
 
 def test_a_clock_that_is_set_cuts_the_wait_short(
@@ -158,12 +163,7 @@ def test_a_clock_that_is_set_cuts_the_wait_short(
         world.away, wall = False, 1.8e9
 
     monkeypatch.setattr(outage, "clock_offset", lambda: wall)
-    world.away = True
-    world.at(500, nothing)
-    world.at(501, set_clock)
-    world.at(504, nothing)
-    world.run()
-    assert [at for at, _ in world.published if 501 <= at <= 503.1]
+    heals_at_once(world, set_clock)
 
 
 def test_a_tree_that_fails_publishes_nothing_and_is_tried_again(world: World) -> None:
