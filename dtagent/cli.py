@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtagent import __version__, config, log
-from dtagent.errors import ConfigError, DtagentError, StateError
+from dtagent.errors import ConfigError, DtagentError, StateError, TreeError
 from dtagent.names import Selector
 from dtagent.settings import Settings, as_toml
 
@@ -163,6 +163,11 @@ def _publisher(
         from dtagent.features import NfdPublisher
 
         return NfdPublisher(settings.nfd.features_file, settings.node)
+    if os.path.lexists(settings.nfd.features_file):
+        complaint.warning(
+            '%s stays from publish = "nfd", and nfd-master goes on publishing it: remove it',
+            settings.nfd.features_file,
+        )
     return NodePublisher(settings.node, changed)
 
 
@@ -224,11 +229,15 @@ def _clear(options: argparse.Namespace) -> None:
     from dtagent.state import only_writer, runtime_directory
 
     settings = _settings(options)
+    try:
+        labels = _labels(settings).labels
+    except TreeError:
+        labels = {}  # they only help where the Node's managedFields were reset
     with only_writer(runtime_directory(), create=False):
-        if settings.publish == "nfd":
+        if settings.publish == "nfd" or os.path.lexists(settings.nfd.features_file):
             _report(NfdPublisher(settings.nfd.features_file, settings.node).clear())
         with closing(NodePublisher(settings.node)) as publisher:
-            _report(publisher.clear())
+            _report(publisher.clear(labels))
 
 
 def _report(outcome: Outcome) -> None:

@@ -6,26 +6,41 @@ does a person with kubectl who does not know of us, but a person gives up; hence
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from dtagent.patch import Observed
 
 TIMES, WINDOW = 2, 600.0  # so often within so many seconds a label is put right
 LEAVE = 3600.0  # seconds that it is left alone after that
+OURS_MAX = 1024  # keys remembered; of more, as overlays with ever new names would bring, the newest
 
 
 class Contention:
     """What we made true on a Node, and how often it did not last."""
 
     def __init__(self) -> None:
+        self._ours: dict[str, None] = {}
         self._true: Mapping[str, str | None] = {}
         self._uid: str | None = None
         self._lost: dict[str, list[float]] = {}
         self._left: dict[str, float] = {}
 
-    def published(self, labels: Mapping[str, str | None], uid: str | None) -> None:
-        """These labels are on the Node now; None for one that was taken off."""
-        self._true, self._uid = dict(labels), uid
+    @property
+    def ours(self) -> Collection[str]:
+        """The keys that we set or took off here, whatever the Node's managedFields say now."""
+        return self._ours.keys()
+
+    def sending(self, keys: Iterable[str]) -> None:
+        """These keys are ours from now on. Until `published`, a change is nobody's doing."""
+        self._ours |= dict.fromkeys(keys)
+        for key in [*self._ours][:-OURS_MAX]:
+            del self._ours[key]
+        self._true = {}
+
+    def published(self, labels: Mapping[str, str], uid: str | None) -> None:
+        """These labels of ours are on the Node now, and no other of ours is."""
+        self.sending(labels)
+        self._true, self._uid = {**dict.fromkeys(self._ours), **labels}, uid
 
     def observed(self, observed: Observed, now: float) -> list[str]:
         """What was found there later; the keys that are left alone from now on.

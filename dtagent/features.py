@@ -61,7 +61,10 @@ class NfdPublisher:
     def clear(self) -> Outcome:
         """Remove the features file."""
         before = self._read()
-        self._file.unlink(missing_ok=True)
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError as error:
+            raise FeaturesError(f"{self._file}: {error.strerror}; remove it") from error
         return Outcome(str(self._file), [f"-{line}" for line in (before or "").splitlines()])
 
     def _read(self) -> str | None:

@@ -1,17 +1,20 @@
 """Desired and observed labels into the smallest requests, or none. Pure.
 
 Server-side apply makes the API server keep the books: what we applied once and no longer apply, it
-drops; what others set, it leaves. (Kubernetes documentation, "Server-Side Apply"; structured-merge-
-diff's fieldsV1.)
+drops, and what others set, it leaves. But it drops our ownership alone: a label that another field
+manager set as well stays, so that one is taken off by a merge patch with null. (Kubernetes
+documentation, "Server-Side Apply"; structured-merge-diff's fieldsV1.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 FIELD_MANAGER = "dtagent"
+NO_MANAGER = "before-first-apply"
+"""Whom the server books the fields on whose managers were lost: managedFields were reset."""
 GO_LABELLER_PREFIX = "beta.devicetree.org/"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -19,11 +22,12 @@ MERGE = "application/merge-patch+json"
 
 @dataclass(frozen=True)
 class Observed:
-    """A Node's labels, and the keys among them that its managedFields say we applied."""
+    """A Node's labels, and by its managedFields who set them: we, and others by manager."""
 
     uid: str | None = None
-    labels: Mapping[str, str] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     owned: frozenset[str] = frozenset()
+    others: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> Observed:
@@ -32,11 +36,17 @@ class Observed:
         Raises TypeError, AttributeError or ValueError for what is none.
         """
         owned: set[str] = set()
+        others: dict[str, frozenset[str]] = {}
         for entry in metadata.get("managedFields") or ():
+            fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels", {})
+            keys = {name[2:] for name in fields if name.startswith("f:")}
             if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Apply"):
-                fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels", {})
-                owned |= {field[2:] for field in fields if field.startswith("f:")}
-        return cls(metadata.get("uid"), dict(metadata.get("labels") or {}), frozenset(owned))
+                owned |= keys
+            else:
+                manager = frozenset([str(entry.get("manager"))])
+                others |= {key: others.get(key, frozenset()) | manager for key in keys}
+        labels = dict(metadata.get("labels") or {})
+        return cls(metadata.get("uid"), labels, frozenset(owned), others)
 
 
 @dataclass(frozen=True)
@@ -52,52 +62,62 @@ def plan(
     name: str,
     desired: Mapping[str, str],
     observed: Observed,
+    ours: Collection[str] = (),
     left_alone: Collection[str] = (),
 ) -> list[Patch]:
     """The patches that make the Node's labels the desired ones; none where they are already.
 
-    Besides what we applied ourselves, only the Go labeller's leftovers are taken off: labels under
-    its literal prefix, whatever ours is, and none that is `left_alone`.
+    `ours` and `left_alone` as in `unwanted`. What only another manager keeps on the Node goes
+    first: should the second request fail, the books still say what we own.
     """
-    labels = observed.labels or {}
     patches = []
-    right = all(labels.get(key) == value for key, value in desired.items())
-    if not right or observed.owned != desired.keys():
-        patches.append(_apply(name, desired, observed.uid))
-    if gone := leftovers(desired, observed, left_alone):
-        metadata = {"labels": dict.fromkeys(gone), "uid": observed.uid}
+    unwanted_keys = unwanted(desired, observed, ours, left_alone)
+    if nulls := [k for k in unwanted_keys if k not in observed.owned or observed.others.get(k)]:
+        metadata = {"labels": dict.fromkeys(nulls), "uid": observed.uid}
         patches.append(Patch(MERGE, f"fieldManager={FIELD_MANAGER}", {"metadata": metadata}))
+    right = all(observed.labels.get(key) == value for key, value in desired.items())
+    if not right or observed.owned.difference(nulls) != desired.keys():
+        patches.append(_apply(name, desired, observed.uid))
     return patches
 
 
-def leftovers(
-    desired: Mapping[str, str], observed: Observed, left_alone: Collection[str] = ()
+def unwanted(
+    desired: Mapping[str, str],
+    observed: Observed,
+    ours: Collection[str] = (),
+    left_alone: Collection[str] = (),
 ) -> list[str]:
-    """The keys under the Go labeller's literal prefix that are nobody's now."""
+    """The keys on the Node that are to go: ours, and what the Go labeller left.
+
+    Ours are those that the Node's managedFields say we applied, and `ours`, which we remember.
+    The Go labeller's are under its literal prefix, whatever ours is. None is `left_alone`.
+    """
     return sorted(
         key
-        for key in observed.labels or ()
-        if key.startswith(GO_LABELLER_PREFIX)
-        and not (key in desired or key in observed.owned or key in left_alone)
+        for key in observed.labels
+        if (key in observed.owned or key in ours or key.startswith(GO_LABELLER_PREFIX))
+        and not (key in desired or key in left_alone)
     )
 
 
-def clear(name: str, observed: Observed) -> list[Patch]:
-    """The patch that takes our labels off, and no other's."""
-    return [_apply(name, {}, observed.uid)] if observed.owned else []
+def clearable(desired: Mapping[str, str], observed: Observed) -> set[str]:
+    """The keys that `clear` takes off: ours, and no other's.
 
-
-def changes(
-    desired: Mapping[str, str], observed: Observed, left_alone: Collection[str] = ()
-) -> list[str]:
-    """What `plan` alters on the Node, for a log line: `+key=value` and `-key`."""
-    ours = {
-        key: value
-        for key, value in (observed.labels or {}).items()
-        if (key in desired or key in observed.owned or key.startswith(GO_LABELLER_PREFIX))
-        and key not in left_alone
+    After a reset of managedFields nobody owns a label. Then what we would set now, to the letter,
+    was ours.
+    """
+    return {
+        key
+        for key, value in observed.labels.items()
+        if key in observed.owned
+        or (desired.get(key) == value and observed.others.get(key, set()) <= {NO_MANAGER})
     }
-    return changed(ours, desired)
+
+
+def changes(keys: Collection[str], before: Observed, after: Observed) -> list[str]:
+    """What was altered on the Node of these keys, for a log line: `+key=value` and `-key`."""
+    labels = [{k: v for k, v in state.labels.items() if k in keys} for state in (before, after)]
+    return changed(*labels)
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

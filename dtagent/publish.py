@@ -6,7 +6,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
@@ -30,6 +30,8 @@ from dtagent.settings import NodeTable
 
 # What a server that is well says: nothing is gained by connecting anew, and a watch is lost.
 GOOD_CONNECTION = (NodeMissingError, NodeReplacedError, ForbiddenError, RejectedError, BusyError)
+
+PASSES = 2  # how often an answer may show that something is still to be done
 
 log = logging.getLogger(__name__)
 
@@ -105,19 +107,39 @@ class NodePublisher:
             self._see_contention(api.name, self._observed)
         before = self._observed
         wanted, left_alone = self._split(labels)
-        if requests := patch.plan(api.name, wanted, before, left_alone):
-            self._contention.published({}, before.uid)  # an answer that is lost is nobody's doing
-        for request in requests:
-            self._observed = api.send(request)
-        gone = dict.fromkeys(patch.leftovers(wanted, before, left_alone))
-        self._contention.published({**wanted, **gone}, self._observed.uid)
-        changes = patch.changes(wanted, before, left_alone)
+        keys = {*wanted, *patch.unwanted(wanted, before, self._contention.ours, left_alone)}
+        after = self._send(api, wanted, keys, left_alone)
+        self._contention.published(wanted, after.uid)
+        changes = patch.changes(keys, before, after)
         return Outcome(f"Node {api.name}", changes, api.name, left_alone)
+
+    def _send(
+        self,
+        api: node.NodeApi,
+        wanted: Mapping[str, str],
+        keys: Collection[str],
+        left_alone: Collection[str] = (),
+    ) -> Observed:
+        """Send what it takes until the server's answer shows it; the Node as it is then.
+
+        `keys` are wanted, or ours to take off. One that somebody came to hold as well just before
+        our apply stays behind it, and is taken off after it.
+        """
+        assert self._observed is not None
+        for _ in range(PASSES):
+            requests = patch.plan(api.name, wanted, self._observed, keys, left_alone)
+            if not requests:
+                break
+            self._contention.sending(keys)
+            for request in requests:
+                self._observed = api.send(request)
+        return self._observed
 
     def _see_contention(self, name: str, observed: Observed) -> None:
         for key in self._contention.observed(observed, time.monotonic()):
             log.warning(
-                "somebody changes label %s of Node %s back each time; left alone for an hour",
+                "%s changes label %s of Node %s back each time; left alone for an hour",
+                ", ".join(sorted(observed.others.get(key, ()))) or "somebody",
                 key, name, extra=event(LABEL_CONTENDED, name, [key]),
             )  # fmt: skip
 
@@ -131,19 +153,20 @@ class NodePublisher:
         if not (self._api and self._watch and self._watch.up and self._watch.seen):
             return True
         wanted, left_alone = self._split(labels)
-        return bool(patch.plan(self._api.name, wanted, self._watch.seen, left_alone))
+        ours = self._contention.ours
+        return bool(patch.plan(self._api.name, wanted, self._watch.seen, ours, left_alone))
 
     def _follow(self) -> None:
         if self._changed and self._api and not self._watch:
             self._watch = NodeWatch(self._api, self._changed)
 
-    def clear(self) -> Outcome:
-        """Take our labels off the Node, and no other's."""
+    def clear(self, labels: Mapping[str, str]) -> Outcome:
+        """Take our labels off the Node, and no other's; `labels` are what we would set now."""
         api = self._connected()
-        observed = api.get()
-        for request in patch.clear(api.name, observed):
-            api.send(request)
-        return Outcome(f"Node {api.name}", [f"-{key}" for key in sorted(observed.owned)])
+        self._observed = before = api.get()
+        keys = patch.clearable(labels, before)
+        after = self._send(api, {}, keys, left_alone=before.labels.keys() - keys)
+        return Outcome(f"Node {api.name}", patch.changes(keys, before, after))
 
     def _connected(self) -> node.NodeApi:
         if self._api is None:

@@ -69,3 +69,20 @@ def test_labels_of_ours_on_the_node_are_named_once_and_cleared_by_clear(host: Ho
     assert host.run("clear") == 0
     assert host.labels == {}
     assert features(host) == {}
+
+
+def test_a_file_that_stays_when_the_node_is_patched_again_is_named_and_cleared(
+    nfd: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nfd.run("publish")
+    file = nfd.config.parent / "features.d" / "devicetree-features"
+    nfd.configure(f'nfd.features_file = "{file}"')
+    capsys.readouterr()
+    assert nfd.run("publish") == 0
+    assert f'dtagent: {file} stays from publish = "nfd", and nfd-master goes on publishing it' in (
+        capsys.readouterr().err
+    )
+    assert nfd.run("clear") == 0
+    assert (nfd.labels, features(nfd)) == ({}, {})
+    nfd.run("publish")
+    assert "nfd" not in capsys.readouterr().err

@@ -162,8 +162,8 @@ def test_any_answer_about_a_node_is_a_node_or_a_node_error(
                 assert str(error)
                 continue
             json.dumps([each.body for each in patch.plan("n", desired, observed)])
-            patch.changes(desired, observed)
-            patch.clear("n", observed)
+            patch.changes(desired, observed, observed)
+            patch.clearable(desired, observed)
 
 
 @given(

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from dtagent.patch import APPLY, MERGE, Observed, Patch, changes, clear, plan
+from dtagent.patch import APPLY, MERGE, Observed, Patch, changes, clearable, plan
 
 P = "beta.devicetree.org/"
 
 
-def observed(labels: dict[str, str], *owned: str) -> Observed:
-    return Observed("u-1", labels, frozenset(owned))
+def observed(labels: dict[str, str], *owned: str, **others: str) -> Observed:
+    claims = {key: frozenset([manager]) for key, manager in others.items()}
+    return Observed("u-1", labels, frozenset(owned), claims)
 
 
 def apply(**labels: str) -> Patch:
@@ -43,21 +44,44 @@ def test_one_apply_says_all_of_ours(state: Observed) -> None:
     assert plan("n", {"a": "1"}, state) == [apply(a="1")]
 
 
+def remove(*keys: str) -> Patch:
+    metadata = {"labels": dict.fromkeys(keys), "uid": "u-1"}
+    return Patch(MERGE, "fieldManager=dtagent", {"metadata": metadata})
+
+
 def test_the_go_labellers_leftovers_go_whatever_the_prefix() -> None:
     state = observed({P + "old": "1", P + "mine": "1", "e.org/foreign": "1"}, P + "mine")
-    merge = {"metadata": {"labels": {P + "old": None}, "uid": "u-1"}}
-    assert plan("n", {P + "mine": "1"}, state) == [Patch(MERGE, "fieldManager=dtagent", merge)]
-    assert plan("n", {"e.org/a": "1"}, state)[1:] == [Patch(MERGE, "fieldManager=dtagent", merge)]
+    assert plan("n", {P + "mine": "1"}, state) == [remove(P + "old")]
+    assert plan("n", {"e.org/a": "1"}, state)[0] == remove(P + "old")
+
+
+def test_what_another_manager_holds_too_is_taken_off_before_our_books_forget_it() -> None:
+    state = observed({"a": "1", "b": "1"}, "a", "b", b="kubelet")
+    assert plan("n", {"a": "1"}, state) == [remove("b")]
+    assert plan("n", {"a": "2"}, state) == [remove("b"), apply(a="2")]
+
+
+def test_what_we_remember_as_ours_goes_though_the_books_were_reset() -> None:
+    state = observed({"a": "1", "b": "1", "theirs": "1"})
+    assert plan("n", {"a": "1"}, state, ours={"a", "b"}) == [remove("b"), apply(a="1")]
+
+
+def test_what_is_left_alone_is_not_taken_off() -> None:
+    state = observed({"a": "1", "b": "1"}, "a", b="kubelet")
+    assert plan("n", {"a": "1"}, state, ours={"b"}, left_alone={"b"}) == []
 
 
 def test_clear_takes_ours_alone() -> None:
-    assert clear("n", observed({"a": "1", P + "old": "1"}, "a")) == [apply()]
-    assert clear("n", observed({P + "old": "1"})) == []
+    state = observed({"a": "1", P + "old": "1", "c": "1"}, "a", c="someone")
+    assert clearable({}, state) == {"a"}
+    assert clearable({P + "old": "1", "c": "1"}, state) == {"a", P + "old"}
+    assert clearable({P + "old": "2"}, state) == {"a"}
 
 
-def test_changes_are_named_for_a_log_line() -> None:
-    state = observed({"a": "1", "b": "1", "c": "1", P + "old": "1"}, "b", "c")
-    assert changes({"a": "1", "b": "2", "d": "1"}, state) == ["+b=2", "+d=1", f"-{P}old", "-c"]
+def test_changes_are_what_the_answer_shows() -> None:
+    before = observed({"a": "1", "b": "1", "c": "1", "theirs": "1"})
+    after = observed({"a": "1", "b": "2", "d": "1"})
+    assert changes(["a", "b", "c", "d"], before, after) == ["+b=2", "+d=1", "-c"]
 
 
 def test_ownership_is_read_from_managed_fields() -> None:
@@ -76,5 +100,5 @@ def test_ownership_is_read_from_managed_fields() -> None:
             {"manager": "dtagent", "operation": "Apply", "subresource": "status"},
         ],
     }
-    assert Observed.of(metadata) == observed({"a": "1"}, "a")
+    assert Observed.of(metadata) == observed({"a": "1"}, "a", b="dtagent", c="kubelet")
     assert Observed.of({}) == Observed(None, {}, frozenset())
