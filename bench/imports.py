@@ -10,9 +10,9 @@ import sys
 
 STAGES = {
     "python alone": "pass",
-    "dtagent scan": "import dtagent.cli, dtagent.devicetree, dtagent.labels",
-    "dtagent run": "import dtagent.cli, dtagent.agent, dtagent.publish, dtagent.systemd\n"
-    "from dtagent import pool; pool._client()",
+    "dtagent scan": "import dtagent.cli, dtagent.tree.devicetree, dtagent.tree.labels",
+    "dtagent run": "import dtagent.cli, dtagent.agent, dtagent.publish.node, dtagent.host.systemd\n"
+    "from dtagent.cluster import pool; pool._client()",
     "the kubernetes client, whole": "import kubernetes.client",
 }
 PROGRAM = """

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench.tree860 import tree860
 from demo.tree import write_tree
-from dtagent.devicetree import LiveTree, scan
-from dtagent.labels import decide
-from dtagent.settings import DevicetreeTable, Settings
+from dtagent.config.settings import DevicetreeTable, Settings
+from dtagent.tree.devicetree import LiveTree, scan
+from dtagent.tree.labels import decide
 
 SELECTIONS = {
     "/ alone": ("/",),

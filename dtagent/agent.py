@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from dtagent import devicetree, labels, overlays, patch
+from dtagent.cluster import patch
+from dtagent.config.settings import Settings
 from dtagent.errors import ConfigError, TreeError
-from dtagent.labels import Labels
-from dtagent.log import (
+from dtagent.host.log import (
     CONFIGURATION_WRONG,
     NOTICE,
     OVERLAY_APPLIED,
@@ -26,13 +26,15 @@ from dtagent.log import (
     TREE_UNREADABLE,
     event,
 )
-from dtagent.outage import Outage
-from dtagent.overlaywatch import OverlayWatch
-from dtagent.publish import Publisher
-from dtagent.reconcile import NEVER, Reconciler
-from dtagent.settings import Settings
-from dtagent.settle import Hold, Settle
-from dtagent.state import Teller
+from dtagent.host.state import Teller
+from dtagent.overlays import configfs
+from dtagent.overlays.settle import Hold, Settle
+from dtagent.overlays.watch import OverlayWatch
+from dtagent.publish.node import Publisher
+from dtagent.publish.outage import Outage
+from dtagent.publish.reconcile import NEVER, Reconciler
+from dtagent.tree import devicetree, labels
+from dtagent.tree.labels import Labels
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
 TREE_RETRY = 60.0  # seconds at most to the next scan after one that failed
@@ -87,7 +89,7 @@ class Agent:
         self._outage.kubeconfig = settings.node.kubeconfig
         self._reconciler = Reconciler(publisher, self._outage, self._teller, self._clock)
         changed = partial(self._events.put, Event.OVERLAY)
-        concerned = overlays.concern(settings)
+        concerned = configfs.concern(settings)
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
 
     def run(self) -> None:
@@ -162,7 +164,7 @@ class Agent:
         if self._watch and self._settle.last:
             self._watch.renew()  # a folder that the watch overlooked is seen by this scan
         start = self._clock()
-        applied = overlays.applied(self._watch.folder) if self._watch else frozenset()
+        applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
         tree = devicetree.LiveTree(self._settings.devicetree.root)
         decide = partial(labels.decide, settings=self._settings, overlays=applied)
         try:

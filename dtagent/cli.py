@@ -18,14 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtagent import __version__, config, log
+from dtagent import __version__
+from dtagent.config import sources
+from dtagent.config.settings import Settings, as_toml
 from dtagent.errors import ConfigError, DtagentError, StateError, TreeError
+from dtagent.host import log
 from dtagent.names import Selector
-from dtagent.settings import Settings, as_toml
 
 if TYPE_CHECKING:  # what a command does not need is not loaded: a scan is a tenth of a second less
-    from dtagent.labels import Labels
-    from dtagent.publish import Outcome, Publisher
+    from dtagent.publish.node import Outcome, Publisher
+    from dtagent.tree.labels import Labels
 
 
 complaint = logging.getLogger(__name__)
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"settings (default: {config.DEFAULT_FILE})"
+        "--config", type=Path, metavar="FILE", help=f"settings (default: {sources.DEFAULT_FILE})"
     )
     common.add_argument("--kubeconfig", metavar="FILE", help="the node's kubeconfig")
     common.add_argument("--node-name", metavar="NAME", help="the Node to label")
@@ -114,7 +116,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     ):
         if value is not None:
             flags.setdefault(table, {})[key] = value
-    settings = config.load(options.config, flags)
+    settings = sources.load(options.config, flags)
     try:
         for text in options.nodes:
             Selector.parse(text)
@@ -127,16 +129,17 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
-    from dtagent import devicetree, labels, overlays
+    from dtagent.overlays import configfs
+    from dtagent.tree import devicetree, labels
 
     tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
     applied: frozenset[str] = frozenset()
     if dtb is not None:
-        from dtagent.blob import Blob
+        from dtagent.tree.blob import Blob
 
         tree = Blob(dtb)
-    elif overlays.concern(settings):
-        applied = overlays.applied(overlays.find(settings.overlays.path))
+    elif configfs.concern(settings):
+        applied = configfs.applied(configfs.find(settings.overlays.path))
     return devicetree.scan(tree, partial(labels.decide, settings=settings, overlays=applied))
 
 
@@ -155,12 +158,12 @@ def _scan(options: argparse.Namespace) -> None:
 def _publisher(
     settings: Settings, changed: Callable[[], None] | None = None, dry_run: bool = False
 ) -> Publisher:
-    from dtagent.publish import DryRun, NodePublisher
+    from dtagent.publish.node import DryRun, NodePublisher
 
     if dry_run:
         return DryRun(settings.node)
     if settings.publish == "nfd":
-        from dtagent.features import NfdPublisher
+        from dtagent.publish.nfd import NfdPublisher
 
         return NfdPublisher(settings.nfd.features_file, settings.node)
     if os.path.lexists(settings.nfd.features_file):
@@ -173,8 +176,8 @@ def _publisher(
 
 def _run(options: argparse.Namespace) -> None:
     from dtagent.agent import Agent, Event, Stopped
-    from dtagent.state import Teller, only_writer, runtime_directory
-    from dtagent.systemd import Systemd
+    from dtagent.host.state import Teller, only_writer, runtime_directory
+    from dtagent.host.systemd import Systemd
 
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
@@ -203,7 +206,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from dtagent.state import only_writer, runtime_directory
+    from dtagent.host.state import only_writer, runtime_directory
 
     settings = _settings(options)
     found = _labels(settings)
@@ -213,7 +216,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from dtagent import state
+    from dtagent.host import state
 
     last = state.read(state.runtime_directory())
     if not last.healthy:
@@ -224,9 +227,9 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _clear(options: argparse.Namespace) -> None:
-    from dtagent.features import NfdPublisher
-    from dtagent.publish import NodePublisher
-    from dtagent.state import only_writer, runtime_directory
+    from dtagent.host.state import only_writer, runtime_directory
+    from dtagent.publish.nfd import NfdPublisher
+    from dtagent.publish.node import NodePublisher
 
     settings = _settings(options)
     try:
@@ -246,6 +249,6 @@ def _report(outcome: Outcome) -> None:
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = _settings(options)
-    for file in config.files(options.config):
+    for file in sources.files(options.config):
         print(f"# from {file}")
     print(as_toml(settings))

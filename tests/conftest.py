@@ -13,7 +13,7 @@ import pytest
 
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import write_tree
-from dtagent import config
+from dtagent.config import sources
 from tests.apiserver import ApiServer
 from tests.host import Host
 
@@ -42,7 +42,7 @@ def not_this_host(
     place = tmp_path_factory.mktemp("host")
     (place / "run").mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(place / "run"))
-    monkeypatch.setattr(config, "DEFAULT_FILE", place / "etc" / "dtagent.toml")
+    monkeypatch.setattr(sources, "DEFAULT_FILE", place / "etc" / "dtagent.toml")
 
 
 @pytest.fixture

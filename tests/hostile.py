@@ -9,12 +9,12 @@ from functools import partial
 import pytest
 
 from demo.tree import Tree, strings
-from dtagent import devicetree
-from dtagent.devicetree import scan
+from dtagent.config.settings import DevicetreeTable, Rule, Settings
 from dtagent.errors import TreeError
-from dtagent.labels import Labels, decide
 from dtagent.names import LINE_MAX
-from dtagent.settings import DevicetreeTable, Rule, Settings
+from dtagent.tree import devicetree
+from dtagent.tree.devicetree import scan
+from dtagent.tree.labels import Labels, decide
 
 PATIENCE = 60  # seconds that say "for ever"
 

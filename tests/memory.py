@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from demo.tree import Tree
-from dtagent.devicetree import Node
+from dtagent.tree.devicetree import Node
 
 
 def nodes(tree: Tree) -> Iterator[Node]:

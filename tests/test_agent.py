@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from demo.tree import Tree, strings, write_tree
-from dtagent import outage
 from dtagent.agent import Agent, Event
+from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
 from dtagent.errors import UnreachableError
-from dtagent.outage import BACKOFF_MAX
-from dtagent.publish import Outcome
-from dtagent.settings import DevicetreeTable, NodeTable, Settings
-from dtagent.state import Teller
-from dtagent.systemd import Systemd
+from dtagent.host.state import Teller
+from dtagent.host.systemd import Systemd
+from dtagent.publish import outage
+from dtagent.publish.node import Outcome
+from dtagent.publish.outage import BACKOFF_MAX
 
 
 class World:

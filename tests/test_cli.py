@@ -13,7 +13,8 @@ import pytest
 
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
-from dtagent import __version__, cli, config
+from dtagent import __version__, cli
+from dtagent.config import sources
 from tests.dtb import dtb
 
 NANO = """\
@@ -114,7 +115,7 @@ def test_a_tree_that_may_not_be_read_is_told(
         write_tree({"compatible": strings("acme,board")}, base)
         (base / "compatible").chmod(0)
         Path(folder).chmod(0o755)
-        monkeypatch.setattr(config, "DEFAULT_FILE", Path(folder) / "dtagent.toml")
+        monkeypatch.setattr(sources, "DEFAULT_FILE", Path(folder) / "dtagent.toml")
         user = os.geteuid()
         os.seteuid(user or 65534)  # root may read everything
         try:

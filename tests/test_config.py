@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dtagent import config
-from dtagent.config import load
+from dtagent.config import sources
+from dtagent.config.settings import Settings, as_toml
+from dtagent.config.sources import load
 from dtagent.errors import ConfigError
-from dtagent.settings import Settings, as_toml
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_dropins_are_laid_over_the_file_in_order(file: Path) -> None:
 
 
 def test_dropins_count_without_the_default_file() -> None:
-    assert not config.DEFAULT_FILE.exists()
-    config.DEFAULT_FILE.parent.mkdir()
-    dropin(config.DEFAULT_FILE, "10.toml", 'log_level = "error"')
+    assert not sources.DEFAULT_FILE.exists()
+    sources.DEFAULT_FILE.parent.mkdir()
+    dropin(sources.DEFAULT_FILE, "10.toml", 'log_level = "error"')
     assert load().log_level == "error"
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dtagent import credentials
-from dtagent.credentials import load
+from dtagent.cluster import credentials
+from dtagent.cluster.credentials import load
+from dtagent.cluster.kubeconfigs import find, fingerprint
 from dtagent.errors import CredentialsError
-from dtagent.kubeconfigs import find, fingerprint
 from tests.apiserver.certificates import Authority, now
 
 

@@ -14,11 +14,11 @@ import pytest
 from bench.tree860 import tree860
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import Tree, strings, write_tree
-from dtagent import devicetree
-from dtagent.blob import Blob
-from dtagent.devicetree import LiveTree, Node, scan, select
 from dtagent.errors import NoTreeError, TreeError
 from dtagent.names import Selector
+from dtagent.tree import devicetree
+from dtagent.tree.blob import Blob
+from dtagent.tree.devicetree import LiveTree, Node, scan, select
 from tests.dtb import dtb
 
 
@@ -152,9 +152,9 @@ walk(sys.argv[1])
 SCAN = """
 import sys
 from pathlib import Path
-from dtagent.devicetree import LiveTree, scan
-from dtagent.labels import decide
-from dtagent.settings import DevicetreeTable, Settings
+from dtagent.tree.devicetree import LiveTree, scan
+from dtagent.tree.labels import decide
+from dtagent.config.settings import DevicetreeTable, Settings
 settings = Settings(devicetree=DevicetreeTable(nodes=("/", "gpu", "pwm-fan")))
 if len(sys.argv) > 1: scan(LiveTree(Path(sys.argv[1])), lambda nodes: decide(nodes, settings))
 """

@@ -18,13 +18,13 @@ from hypothesis import example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from dtagent import config
-from dtagent.blob import Blob
-from dtagent.devicetree import LiveTree, Tree, scan
+from dtagent.config import sources
+from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
 from dtagent.errors import ConfigError, TreeError
-from dtagent.labels import decide
 from dtagent.names import Selector
-from dtagent.settings import DevicetreeTable, Rule, Settings, as_toml
+from dtagent.tree.blob import Blob
+from dtagent.tree.devicetree import LiveTree, Tree, scan
+from dtagent.tree.labels import decide
 from tests.fuzz.inputs import NANO, TOML, json_values, spliced, spoil, structures
 from tests.hostile import an_end as an_end  # a fixture for every test here
 
@@ -40,7 +40,7 @@ def load(content: bytes) -> Settings | None:
         file = Path(place) / "dtagent.toml"
         file.write_bytes(content)
         try:
-            return config.load(file)
+            return sources.load(file)
         except ConfigError as error:
             one_line_each(str(error))
             return None

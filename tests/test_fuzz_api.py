@@ -21,10 +21,10 @@ from hypothesis import example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from dtagent import credentials, kubeconfigs, node, patch
+from dtagent.cluster import credentials, kubeconfigs, node, patch
+from dtagent.cluster.transport import Response, Transport
+from dtagent.config.settings import NodeTable
 from dtagent.errors import CredentialsError, NodeError
-from dtagent.settings import NodeTable
-from dtagent.transport import Response, Transport
 from tests.fuzz.inputs import KUBECONFIG, spliced, spoil
 
 NODE = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import libfdt
 
-from dtagent import blob
-from dtagent.blob import Blob
+from dtagent.tree import blob
+from dtagent.tree.blob import Blob
 from tests.dtb import dtb
 from tests.fuzz import inputs
 from tests.hostile import an_end as an_end  # a fixture for every test here

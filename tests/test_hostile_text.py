@@ -9,11 +9,11 @@ import pytest
 
 from demo.tree import strings, write_tree
 from dtagent import cli
-from dtagent.blob import Blob
-from dtagent.devicetree import LiveTree
-from dtagent.labels import MAX_LABELS, NAMED_MAX, NOTES_MAX
+from dtagent.config.settings import Rule
 from dtagent.names import LINE_MAX
-from dtagent.settings import Rule
+from dtagent.tree.blob import Blob
+from dtagent.tree.devicetree import LiveTree
+from dtagent.tree.labels import MAX_LABELS, NAMED_MAX, NOTES_MAX
 from tests.hostile import an_end as an_end  # a fixture for every test here
 from tests.hostile import labels, refusal, root
 
@@ -54,7 +54,7 @@ def test_a_mebibyte_of_compatibles_fills_the_labels_and_not_the_journal(base: Pa
 def test_compatibles_past_all_measure_are_not_counted_and_that_is_said(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dtagent.labels.COMPATIBLES_MAX", 2)
+    monkeypatch.setattr("dtagent.tree.labels.COMPATIBLES_MAX", 2)
     (base / "compatible").write_bytes(strings("a", "b", "c", "a"))
     found = labels(LiveTree(base))
     assert found.labels == {P + "a": "1", P + "b": "1"}

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from demo.tree import Tree, add_node, remove_node, strings, write_tree
-from dtagent import devicetree
-from dtagent.blob import Blob
-from dtagent.devicetree import LiveTree
 from dtagent.errors import NoTreeError, TreeError
+from dtagent.tree import devicetree
+from dtagent.tree.blob import Blob
+from dtagent.tree.devicetree import LiveTree
 from tests.dtb import dtb
 from tests.hostile import an_end as an_end  # a fixture for every test here
 from tests.hostile import labels, refusal, root

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import Tree, cells, strings
-from dtagent.labels import Labels, decide, property_text
-from dtagent.settings import DevicetreeTable, LabelsTable, Rule, Settings
+from dtagent.config.settings import DevicetreeTable, LabelsTable, Rule, Settings
+from dtagent.tree.labels import Labels, decide, property_text
 from tests.corpus import CorpusUnavailable, corpus
 from tests.memory import nodes
 
@@ -210,8 +210,8 @@ def test_a_compatible_that_is_no_string_list_does_no_harm(raw: bytes) -> None:
 
 
 def test_every_real_board_gives_labels_that_kubernetes_takes() -> None:
-    from dtagent.blob import Blob
-    from dtagent.devicetree import scan
+    from dtagent.tree.blob import Blob
+    from dtagent.tree.devicetree import scan
 
     try:
         boards = corpus()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dtagent import log
-from dtagent.systemd import Systemd
+from dtagent.host import log
+from dtagent.host.systemd import Systemd
 
 CATALOG = Path(__file__).parent.parent / "packaging" / "dtagent.catalog"
 IDS = {

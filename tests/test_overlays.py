@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent import devicetree, overlays, overlaywatch, settle
 from dtagent.agent import Agent, Event
-from dtagent.labels import Labels
-from dtagent.overlaywatch import OverlayWatch
-from dtagent.publish import Outcome
-from dtagent.settings import DevicetreeTable, OverlaysTable, Settings
-from dtagent.state import Teller
-from dtagent.systemd import Systemd
+from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
+from dtagent.host.state import Teller
+from dtagent.host.systemd import Systemd
+from dtagent.overlays import configfs, settle, watch
+from dtagent.overlays.watch import OverlayWatch
+from dtagent.publish.node import Outcome
+from dtagent.tree import devicetree
+from dtagent.tree.labels import Labels
 from tests.host import PREFIX, Host
 from tests.process import DEADLINE, Process, wait_for
 from tests.test_run import start
@@ -94,8 +95,8 @@ def test_what_is_applied_and_holds_a_blob_counts(folder: Path) -> None:
     (folder / "bare").mkdir()
     (folder / "file").touch()
     expected = {"vendor", "switch", "numbered", "7_", "by-path"}
-    assert overlays.applied(folder) == expected
-    assert overlays.applied(None) == overlays.applied(folder / "none") == frozenset()
+    assert configfs.applied(folder) == expected
+    assert configfs.applied(None) == configfs.applied(folder / "none") == frozenset()
 
 
 def test_configfs_is_found_by_its_type_wherever_it_is_mounted(tmp_path: Path) -> None:
@@ -107,11 +108,11 @@ def test_configfs_is_found_by_its_type_wherever_it_is_mounted(tmp_path: Path) ->
         f"30 22 0:31 /sub /bind rw - configfs configfs rw\n"
         f"31 22 0:31 / {escaped} rw,nosuid shared:1 - configfs configfs rw\n"
     )
-    assert overlays.find("", mountinfo) is None
+    assert configfs.find("", mountinfo) is None
     (mount / "device-tree" / "overlays").mkdir(parents=True)
-    assert overlays.find("", mountinfo) == mount / "device-tree" / "overlays"
-    assert overlays.find(str(tmp_path), mountinfo) == tmp_path
-    assert overlays.find(str(tmp_path / "none"), mountinfo) is None
+    assert configfs.find("", mountinfo) == mount / "device-tree" / "overlays"
+    assert configfs.find(str(tmp_path), mountinfo) == tmp_path
+    assert configfs.find(str(tmp_path / "none"), mountinfo) is None
 
 
 def test_an_overlay_that_comes_or_goes_is_told(
@@ -138,7 +139,7 @@ def test_reading_is_not_told(watched: OverlayWatch, folder: Path, changes: Chang
     changes.expect()
     watched.renew()
     changes.forget()
-    assert overlays.applied(folder) == {"hat"}
+    assert configfs.applied(folder) == {"hat"}
     watched.renew()
     watched.close = lambda: None  # type: ignore[method-assign]
     OverlayWatch.close(watched)  # every thread has ended, so all that was to be said is said
@@ -167,21 +168,21 @@ def test_without_inotify_the_folder_is_listed_until_there_is_some(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The limits are the host's, so their errors are put in inotify's place here."""
-    from dtagent import log
+    from dtagent.host import log
 
     log.setup("info")
-    real = overlaywatch._probe
+    real = watch._probe
 
     def probe(_: Path) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(overlaywatch, "_probe", probe)
-    monkeypatch.setattr(overlaywatch, "LIST_INTERVAL", 0.05)
+    monkeypatch.setattr(watch, "_probe", probe)
+    monkeypatch.setattr(watch, "LIST_INTERVAL", 0.05)
     overlay_watch = OverlayWatch(str(folder), changes)
     changes.expect()
     apply(folder, "hat")
     changes.expect()
-    monkeypatch.setattr(overlaywatch, "_probe", real)
+    monkeypatch.setattr(watch, "_probe", real)
     wait_for(lambda: overlay_watch._observer, "a watch")
     changes.forget()
     (folder / "another").mkdir()

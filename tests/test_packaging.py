@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from dtagent import config
-from dtagent.settings import Rule, Settings
+from dtagent.config import sources
+from dtagent.config.settings import Rule, Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +44,7 @@ def keys(model: type[BaseModel]) -> set[str]:
 
 
 def test_the_reference_configuration_changes_nothing() -> None:
-    assert config.load(REFERENCE).model_dump() == Settings().model_dump()
+    assert sources.load(REFERENCE).model_dump() == Settings().model_dump()
 
 
 def test_the_reference_configuration_has_every_key(with_rules: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_reference_configuration_has_every_key(with_rules: Path) -> None:
 
 
 def test_the_reference_configurations_rule_is_one(with_rules: Path) -> None:
-    (rule,) = config.load(with_rules).rules
+    (rule,) = sources.load(with_rules).rules
     assert rule == Rule(label="devicetree.org/model", node="/", property="model")
 
 

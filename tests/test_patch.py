@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dtagent.patch import APPLY, MERGE, Observed, Patch, changes, clearable, plan
+from dtagent.cluster.patch import APPLY, MERGE, Observed, Patch, changes, clearable, plan
 
 P = "beta.devicetree.org/"
 

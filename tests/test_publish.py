@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from dtagent import node
+from dtagent.cluster import node
+from dtagent.cluster.patch import APPLY, Observed, Patch, plan
+from dtagent.config.settings import NodeTable
 from dtagent.errors import (
     ForbiddenError,
     NodeReplacedError,
     RejectedError,
     UnauthorizedError,
 )
-from dtagent.patch import APPLY, Observed, Patch, plan
-from dtagent.settings import NodeTable
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 

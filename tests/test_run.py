@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.state import runtime_directory
+from dtagent.host.state import runtime_directory
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
@@ -258,7 +258,8 @@ def test_only_light_modules_are_loaded(host: Host) -> None:
     import sys
 
     program = (
-        "import sys; from dtagent import pool, agent, publish; pool._client();"
+        "import sys, dtagent.agent, dtagent.publish.node; from dtagent.cluster import pool;"
+        "pool._client();"
         "print('kubernetes.client.rest' in sys.modules, len([m for m in sys.modules if "
         "m.startswith(('kubernetes.client.models', 'kubernetes.client.api'))]),"
         "[m for m in ('aiohttp', 'oauthlib', 'websocket') if m in sys.modules])"

@@ -10,8 +10,8 @@ import pytest
 
 from demo.tree import add_node, remove_node, strings
 from dtagent.agent import Event
-from dtagent.reconcile import BURST, BURST_TIME
-from dtagent.settle import HOLD, HOLD_MAX, POINTS, REST, Hold, Settle
+from dtagent.overlays.settle import HOLD, HOLD_MAX, POINTS, REST, Hold, Settle
+from dtagent.publish.reconcile import BURST, BURST_TIME
 from tests.test_agent import World, nothing
 
 A = "beta.devicetree.org/acme-a"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.contention import LEAVE, TIMES, WINDOW, Contention
-from dtagent.patch import Observed
+from dtagent.cluster.patch import Observed
+from dtagent.publish.contention import LEAVE, TIMES, WINDOW, Contention
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
 

@@ -31,7 +31,7 @@ IMPORTS = """
 import sys
 sys.path.insert(0, "/usr/lib/dtagent")
 import dtagent.agent, dtagent.cli
-from dtagent import pool
+from dtagent.cluster import pool
 print(pool._client()[0].__file__)
 """
 

@@ -22,13 +22,14 @@ from tests.fuzz import inputs
 
 atheris: Any = importlib.import_module("atheris")
 with atheris.instrument_imports(include=["dtagent", "yaml", "tomllib"]):
-    from dtagent import config, credentials
-    from dtagent.blob import Blob
-    from dtagent.devicetree import scan
+    from dtagent.cluster import credentials
+    from dtagent.config import sources
+    from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
     from dtagent.errors import ConfigError, CredentialsError, TreeError
-    from dtagent.labels import decide
     from dtagent.names import Selector
-    from dtagent.settings import DevicetreeTable, Rule, Settings, as_toml
+    from dtagent.tree.blob import Blob
+    from dtagent.tree.devicetree import scan
+    from dtagent.tree.labels import decide
 
 SETTINGS = Settings(
     devicetree=DevicetreeTable(nodes=("/", "gpu", "compatible:*", "/*/*")),
@@ -38,7 +39,7 @@ SETTINGS = Settings(
 
 def toml(file: Path) -> None:
     try:
-        as_toml(config.load(file)).encode()
+        as_toml(sources.load(file)).encode()
     except ConfigError as error:
         assert all(line.isprintable() for line in str(error).split("\n"))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dtagent import log
+from dtagent.host import log
 from tests.apiserver import ApiServer
 from tests.process import wait_for
 

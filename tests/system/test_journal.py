@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent import log
+from dtagent.host import log
 from tests.apiserver import ApiServer
 from tests.process import wait_for
 

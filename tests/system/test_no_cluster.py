@@ -8,7 +8,7 @@ import pytest
 
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import write_tree
-from dtagent import log
+from dtagent.host import log
 from tests.apiserver import ApiServer
 from tests.process import wait_for
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dtagent import log
+from dtagent.host import log
 
 from .journal import ERROR, mark
 from .site import BOARD, DROP_IN, Site

@@ -21,9 +21,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from dtagent.config.settings import ENV_PREFIX, Rule, Settings
 from dtagent.errors import ConfigError
 from dtagent.names import one_line
-from dtagent.settings import ENV_PREFIX, Rule, Settings
 
 if sys.version_info >= (3, 11):
     import tomllib

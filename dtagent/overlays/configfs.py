@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from dtagent.settings import Settings
+from dtagent.config.settings import Settings
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 _LIVE = ("/sys/firmware/devicetree/base", "/proc/device-tree")

@@ -6,9 +6,9 @@ import logging
 import random
 import time
 
-from dtagent import kubeconfigs
+from dtagent.cluster import kubeconfigs
 from dtagent.errors import BusyError, DtagentError, NodeMissingError
-from dtagent.log import NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
+from dtagent.host.log import NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
 
 BACKOFF_FIRST, BACKOFF_MAX = 1.0, 60.0  # seconds
 CLOCK_STEP = 1.0  # seconds that the wall clock may drift from the monotonic one between looks

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dtagent import names
-from dtagent.devicetree import Node, select
+from dtagent.config.settings import Rule, Settings
 from dtagent.names import Selector
-from dtagent.settings import Rule, Settings
+from dtagent.tree.devicetree import Node, select
 
 MAX_LABELS = 256
 # The most among Debian's boards are 172 and one: past these somebody means harm.

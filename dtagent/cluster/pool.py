@@ -25,7 +25,7 @@ from urllib.request import getproxies_environment
 
 import urllib3
 
-from dtagent.credentials import Credentials
+from dtagent.cluster.credentials import Credentials
 
 end: ContextVar[float] = ContextVar("end", default=float("inf"))
 """When, on the monotonic clock, what this thread is reading must be over."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dtagent.errors import LockedError, StateError
-from dtagent.systemd import Systemd
+from dtagent.host.systemd import Systemd
 
 log = logging.getLogger(__name__)
 

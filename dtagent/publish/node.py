@@ -12,8 +12,10 @@ from typing import Protocol, TextIO
 
 import yaml
 
-from dtagent import node, patch
-from dtagent.contention import Contention
+from dtagent.cluster import node, patch
+from dtagent.cluster.patch import Observed
+from dtagent.cluster.watch import NodeWatch
+from dtagent.config.settings import NodeTable
 from dtagent.errors import (
     BusyError,
     ForbiddenError,
@@ -23,10 +25,8 @@ from dtagent.errors import (
     RejectedError,
     UnauthorizedError,
 )
-from dtagent.log import LABEL_CONTENDED, event
-from dtagent.nodewatch import NodeWatch
-from dtagent.patch import Observed
-from dtagent.settings import NodeTable
+from dtagent.host.log import LABEL_CONTENDED, event
+from dtagent.publish.contention import Contention
 
 # What a server that is well says: nothing is gained by connecting anew, and a watch is lost.
 GOOD_CONNECTION = (NodeMissingError, NodeReplacedError, ForbiddenError, RejectedError, BusyError)

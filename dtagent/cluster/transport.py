@@ -20,8 +20,9 @@ from typing import Any
 
 import urllib3
 
-from dtagent import __version__, pool
-from dtagent.credentials import Credentials
+from dtagent import __version__
+from dtagent.cluster import pool
+from dtagent.cluster.credentials import Credentials
 from dtagent.errors import BusyError, CredentialsError, ServerError, TlsError, UnreachableError
 
 DEADLINE = 20.0  # seconds for a whole request

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from dtagent.credentials import current, parsed
+from dtagent.cluster.credentials import current, parsed
 from dtagent.errors import CredentialsError
 
 # k3s and RKE2 are asked for their data-dir first; see find().

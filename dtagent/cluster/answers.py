@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dtagent.cluster.transport import Response, Transport
 from dtagent.errors import (
     BusyError,
     ForbiddenError,
@@ -16,7 +17,6 @@ from dtagent.errors import (
     UnauthorizedError,
 )
 from dtagent.names import one_line
-from dtagent.transport import Response, Transport
 
 
 def call(

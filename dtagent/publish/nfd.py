@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from dtagent import node
+from dtagent.cluster import node
+from dtagent.config.settings import NodeTable
 from dtagent.errors import FeaturesError, NodeError
-from dtagent.publish import Outcome
-from dtagent.settings import NodeTable
+from dtagent.publish.node import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from dtagent.patch import Observed
+from dtagent.cluster.patch import Observed
 
 TIMES, WINDOW = 2, 600.0  # so often within so many seconds a label is put right
 LEAVE = 3600.0  # seconds that it is left alone after that

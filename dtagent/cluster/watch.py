@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from dtagent.cluster.node import NodeApi
+from dtagent.cluster.patch import Observed
 from dtagent.errors import BusyError, NodeError
-from dtagent.node import NodeApi
-from dtagent.patch import Observed
 
 LIFETIME = (1800.0, 3600.0)  # seconds that one watch lasts; jittered
 SILENCE = 150.0  # seconds without a bookmark, on a link that is still good

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from dtagent import credentials, kubeconfigs
-from dtagent.answers import call, table
+from dtagent.cluster import credentials, kubeconfigs
+from dtagent.cluster.answers import call, table
+from dtagent.cluster.patch import Observed, Patch
+from dtagent.cluster.transport import Transport
+from dtagent.config.settings import NodeTable
 from dtagent.errors import (
     CredentialsError,
     ForbiddenError,
@@ -25,10 +28,7 @@ from dtagent.errors import (
     ServerError,
     UnauthorizedError,
 )
-from dtagent.log import KEY_EXPOSED, event
-from dtagent.patch import Observed, Patch
-from dtagent.settings import NodeTable
-from dtagent.transport import Transport
+from dtagent.host.log import KEY_EXPOSED, event
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

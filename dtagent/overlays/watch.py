@@ -34,8 +34,8 @@ from watchdog.events import (
 )
 from watchdog.observers.inotify import InotifyObserver
 
-from dtagent import overlays
-from dtagent.log import NOTICE
+from dtagent.host.log import NOTICE
+from dtagent.overlays import configfs
 
 LIST_INTERVAL = 2.0  # seconds between two listings, where inotify is not to be had
 MODULE_INTERVAL, MODULE_PATIENCE = 0.25, 10.0  # seconds, after a module was loaded
@@ -60,7 +60,7 @@ class OverlayWatch(FileSystemEventHandler):
     """Calls `changed` from threads of its own whenever an overlay may have come or gone."""
 
     def __init__(
-        self, configured: str, changed: Callable[[], None], mountinfo: Path = overlays.MOUNTINFO
+        self, configured: str, changed: Callable[[], None], mountinfo: Path = configfs.MOUNTINFO
     ) -> None:
         self._configured, self._changed, self._mountinfo = configured, changed, mountinfo
         self._lock = threading.RLock()  # of the observer, which two threads lay and take up
@@ -142,8 +142,8 @@ class OverlayWatch(FileSystemEventHandler):
 
     def _look(self) -> None:
         """Find the folder, lay a watch where there is none, and tell of what is new."""
-        folder = overlays.find(self._configured, self._mountinfo)
-        identity = overlays.identity(folder)
+        folder = configfs.find(self._configured, self._mountinfo)
+        identity = configfs.identity(folder)
         moved = (folder, identity) != (self._folder, self._identity)
         with self._lock:  # renew, in another thread, lays the watch on the folder that is found
             self._folder, self._identity = folder, identity
@@ -152,7 +152,7 @@ class OverlayWatch(FileSystemEventHandler):
                 self._say_none()
             elif moved or not self._observer:
                 self._lay()
-        listing = None if self._observer or not folder else overlays.listing(folder)
+        listing = None if self._observer or not folder else configfs.listing(folder)
         if moved or (listing != self._listing):
             self._changed()
         self._listing = listing

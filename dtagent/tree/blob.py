@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from dtagent.devicetree import Tree
 from dtagent.errors import TreeError
 from dtagent.names import one_line, quoted
+from dtagent.tree.devicetree import Tree
 
 BLOB_MAX = 16 << 20  # bytes; the boot protocol of arm64 allows 2 MiB
 TWINS_MAX = 16  # siblings of one name beside the first; the kernel gives up there, too

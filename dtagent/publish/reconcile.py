@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from dtagent.errors import DtagentError
-from dtagent.log import LABELS_CHANGED, event
-from dtagent.outage import Outage
-from dtagent.publish import Outcome, Publisher
-from dtagent.state import State, Teller
+from dtagent.host.log import LABELS_CHANGED, event
+from dtagent.host.state import State, Teller
+from dtagent.publish.node import Outcome, Publisher
+from dtagent.publish.outage import Outage
 
 LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
