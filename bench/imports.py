@@ -12,7 +12,7 @@ STAGES = {
     "python alone": "pass",
     "dtagent scan": "import dtagent.cli, dtagent.tree.devicetree, dtagent.tree.labels",
     "dtagent run": "import dtagent.cli, dtagent.agent, dtagent.publish.node, dtagent.host.systemd\n"
-    "from dtagent.cluster import pool; pool._client()",
+    "from dtagent.cluster import client; client.modules()",
     "the kubernetes client, whole": "import kubernetes.client",
 }
 PROGRAM = """

@@ -22,8 +22,8 @@ DOCUMENTS = "usr/share/doc/dtagent/bundled"
 ONLY = {"kubernetes": ("kubernetes/__init__.py", "kubernetes/client/__init__.py",
                        "kubernetes/client/configuration.py", "kubernetes/client/exceptions.py",
                        "kubernetes/client/rest.py")}  # fmt: skip
-"""All that dtagent imports of the kubernetes client (dtagent/cluster/pool.py): 17 MB of API models
-and what would have to be byte-compiled for them on each small board stay out."""
+"""All that dtagent imports of the kubernetes client (dtagent/cluster/client.py): 17 MB of API
+models and what would have to be byte-compiled for them on each small board stay out."""
 
 # What a wheel says of itself stays beside its modules, for scanners of known vulnerabilities.
 # RECORD would not be true here, and WHEEL and top_level.txt are for installers.

@@ -30,8 +30,7 @@ from dtagent.host.state import Teller
 from dtagent.overlays import configfs
 from dtagent.overlays.settle import Hold, Settle
 from dtagent.overlays.watch import OverlayWatch
-from dtagent.publish.node import Publisher
-from dtagent.publish.outage import Outage
+from dtagent.publish.publisher import Publisher
 from dtagent.publish.reconcile import NEVER, Reconciler
 from dtagent.tree import devicetree, labels
 from dtagent.tree.labels import Labels
@@ -80,14 +79,13 @@ class Agent:
             "scan": self._scan,
         }
         self._due = {"feed": 0.0, "resync": 0.0, "scan": NEVER}
-        self._outage = Outage()
+        self._reconciler = Reconciler(teller, clock)
         self._take(load())
 
     def _take(self, settings: Settings) -> None:
         self._settings = settings
-        publisher = self._publisher_for(settings, partial(self._events.put, Event.NODE))
-        self._outage.kubeconfig = settings.node.kubeconfig
-        self._reconciler = Reconciler(publisher, self._outage, self._teller, self._clock)
+        node_changed = partial(self._events.put, Event.NODE)
+        self._reconciler.use(self._publisher_for(settings, node_changed))
         changed = partial(self._events.put, Event.OVERLAY)
         concerned = configfs.concern(settings)
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None

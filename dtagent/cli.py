@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from dtagent import __version__
 from dtagent.config import sources
 from dtagent.config.settings import Settings, as_toml
-from dtagent.errors import ConfigError, DtagentError, StateError, TreeError
+from dtagent.errors import ConfigError, DtagentError, TreeError
 from dtagent.host import log
 from dtagent.names import Selector
 
 if TYPE_CHECKING:  # what a command does not need is not loaded: a scan is a tenth of a second less
-    from dtagent.publish.node import Outcome, Publisher
+    from dtagent.publish.publisher import Outcome
     from dtagent.tree.labels import Labels
 
 
@@ -155,29 +155,11 @@ def _scan(options: argparse.Namespace) -> None:
         print(f"dtagent: {note}", file=sys.stderr)
 
 
-def _publisher(
-    settings: Settings, changed: Callable[[], None] | None = None, dry_run: bool = False
-) -> Publisher:
-    from dtagent.publish.node import DryRun, NodePublisher
-
-    if dry_run:
-        return DryRun(settings.node)
-    if settings.publish == "nfd":
-        from dtagent.publish.nfd import NfdPublisher
-
-        return NfdPublisher(settings.nfd.features_file, settings.node)
-    if os.path.lexists(settings.nfd.features_file):
-        complaint.warning(
-            '%s stays from publish = "nfd", and nfd-master goes on publishing it: remove it',
-            settings.nfd.features_file,
-        )
-    return NodePublisher(settings.node, changed)
-
-
 def _run(options: argparse.Namespace) -> None:
     from dtagent.agent import Agent, Event, Stopped
     from dtagent.host.state import Teller, only_writer, runtime_directory
     from dtagent.host.systemd import Systemd
+    from dtagent.publish.factory import publisher
 
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
@@ -191,9 +173,9 @@ def _run(options: argparse.Namespace) -> None:
     directory = None if options.dry_run else runtime_directory()
     try:
         with only_writer(directory, create=True) if directory else nullcontext():
-            publisher = partial(_publisher, dry_run=options.dry_run)
+            chosen = partial(publisher, dry_run=options.dry_run)
             settings, teller = partial(_settings, options), Teller(systemd, directory)
-            agent = Agent(settings, publisher, teller, events)
+            agent = Agent(settings, chosen, teller, events)
             signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
             signal.signal(signal.SIGINT, stop)
             signal.signal(signal.SIGTERM, stop)
@@ -207,12 +189,13 @@ def _run(options: argparse.Namespace) -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     from dtagent.host.state import only_writer, runtime_directory
+    from dtagent.publish.factory import publisher
 
     settings = _settings(options)
     found = _labels(settings)
     lock = only_writer(runtime_directory(), create=False)
-    with lock, closing(_publisher(settings)) as publisher:
-        _report(publisher.publish(found.labels))
+    with lock, closing(publisher(settings)) as chosen:
+        _report(chosen.publish(found.labels))
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -220,7 +203,7 @@ def _status(options: argparse.Namespace) -> None:
 
     last = state.read(state.runtime_directory())
     if not last.healthy:
-        raise StateError(last.status)
+        raise DtagentError(last.status)
     print(last.status)
     for key, value in last.labels.items():
         print(f"{key}: {value}")
@@ -238,7 +221,7 @@ def _clear(options: argparse.Namespace) -> None:
         labels = {}  # they only help where the Node's managedFields were reset
     with only_writer(runtime_directory(), create=False):
         if settings.publish == "nfd" or os.path.lexists(settings.nfd.features_file):
-            _report(NfdPublisher(settings.nfd.features_file, settings.node).clear())
+            _report(NfdPublisher(settings.nfd.features_file).clear())
         with closing(NodePublisher(settings.node)) as publisher:
             _report(publisher.clear(labels))
 

@@ -1,4 +1,4 @@
-"""The few exceptions with a meaning.
+"""The exceptions with a meaning; the tree says what whoever catches one does about it.
 
 Each message is one that a user can act on: it names the place and the remedy. `cli.py` alone turns
 them into exit statuses; anything else that escapes is a bug.
@@ -14,27 +14,35 @@ class ConfigError(DtagentError):
 
 
 class TreeError(DtagentError):
-    """The devicetree could not be read as a whole, so nothing is known about it."""
-
-
-class NoTreeError(TreeError):
-    """There is no devicetree where one was looked for."""
-
-
-class LockedError(DtagentError):
-    """Another dtagent on this host writes the Node's labels."""
-
-
-class StateError(DtagentError):
-    """No agent runs here whose state could be told."""
+    """The devicetree could not be read as a whole: nothing is known, and nothing published."""
 
 
 class NodeError(DtagentError):
     """The Node could not be read or patched. Tried again, later each time, up to a minute."""
 
 
-class CredentialsError(NodeError):
-    """No kubeconfig that can be used, or one that names the wrong Node. Looked at every 2 s."""
+class RefusedError(NodeError):
+    """The server is well and said no (400, 409, 422, ...): the connection is kept."""
+
+
+class ForbiddenError(RefusedError):
+    """403: the credential may not do this; NodeRestriction's own words are in the message."""
+
+
+class NodeMissingError(RefusedError):
+    """404: there is no Node of that name. The watch tells when it comes."""
+
+
+class NodeReplacedError(RefusedError):
+    """409 or 422 on `metadata.uid`: it went, or came back as another object. Read again at once."""
+
+
+class BusyError(RefusedError):
+    """429, or 503 with Retry-After: to be left alone for `retry_after` seconds, and is."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UnreachableError(NodeError):
@@ -49,33 +57,9 @@ class ServerError(UnreachableError):
     """5xx, or an answer that is not the API's: a server that starts, a proxy, a captive portal."""
 
 
-class BusyError(UnreachableError):
-    """429, or 503 with Retry-After: to be left alone for `retry_after` seconds, and is."""
-
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+class CredentialsError(NodeError):
+    """No kubeconfig that can be used, or one that names the wrong Node. Connected anew."""
 
 
-class UnauthorizedError(NodeError):
+class UnauthorizedError(CredentialsError):
     """401: the server does not know this credential (any more). Once more at once, read anew."""
-
-
-class ForbiddenError(NodeError):
-    """403: the credential may not do this; NodeRestriction's own words are in the message."""
-
-
-class NodeMissingError(NodeError):
-    """404: there is no Node of that name. The watch tells when it comes."""
-
-
-class NodeReplacedError(NodeError):
-    """409 or 422 on `metadata.uid`: it went, or came back as another object. Read again at once."""
-
-
-class RejectedError(NodeError):
-    """The server understood the request and will not have it (400, 409, 422 for other causes)."""
-
-
-class FeaturesError(DtagentError):
-    """Node Feature Discovery's features file could not be written."""

@@ -11,13 +11,13 @@ import pytest
 
 from demo.tree import Tree, strings, write_tree
 from dtagent.agent import Agent, Event
+from dtagent.cluster import backoff, connection
+from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
 from dtagent.errors import UnreachableError
 from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
-from dtagent.publish import outage
-from dtagent.publish.node import Outcome
-from dtagent.publish.outage import BACKOFF_MAX
+from dtagent.publish.publisher import Outcome
 
 
 class World:
@@ -33,6 +33,7 @@ class World:
         self.published: list[tuple[float, dict[str, str]]] = []
         self.attempts: list[float] = []
         self.script: list[tuple[float, Callable[[], Event | None]]] = []
+        self.connection = Connection(self.settings().node)
         write_tree({"compatible": strings("acme,board")}, base)
 
     def settings(self) -> Settings:
@@ -71,6 +72,10 @@ class World:
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
         return True
+
+    def outdated(self) -> bool:
+        """As the publisher of a Node answers, which connects by this kubeconfig."""
+        return self.connection.outdated()
 
     def close(self) -> None:
         """As a publisher."""
@@ -113,7 +118,7 @@ def test_waits_between_attempts_grow_to_about_a_minute(world: World) -> None:
     world.run()
     gaps = [b - a for a, b in itertools.pairwise(world.attempts)]
     assert all(gap <= limit for gap, limit in zip(gaps, (1, 2, 4, 8, 16, 32), strict=False))
-    assert max(gaps) <= BACKOFF_MAX
+    assert max(gaps) <= backoff.MAX
     assert 60 <= len(world.attempts) <= 600
 
 
@@ -162,7 +167,7 @@ def test_a_clock_that_is_set_cuts_the_wait_short(
         nonlocal wall
         world.away, wall = False, 1.8e9
 
-    monkeypatch.setattr(outage, "clock_offset", lambda: wall)
+    monkeypatch.setattr(connection, "clock_offset", lambda: wall)
     heals_at_once(world, set_clock)
 
 

@@ -14,7 +14,7 @@ import pytest
 from bench.tree860 import tree860
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import Tree, strings, write_tree
-from dtagent.errors import NoTreeError, TreeError
+from dtagent.errors import TreeError
 from dtagent.names import Selector
 from dtagent.tree import devicetree
 from dtagent.tree.blob import Blob
@@ -118,7 +118,7 @@ def test_a_tree_that_never_holds_still_is_an_error(nano: Path) -> None:
 
 def test_a_tree_that_goes_away_whole_is_no_tree(nano: Path) -> None:
     shutil.rmtree(nano)
-    with pytest.raises(NoTreeError):
+    with pytest.raises(TreeError):
         scan(LiveTree(nano), list)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from demo.tree import Tree, add_node, remove_node, strings, write_tree
-from dtagent.errors import NoTreeError, TreeError
+from dtagent.errors import TreeError
 from dtagent.tree import devicetree
 from dtagent.tree.blob import Blob
 from dtagent.tree.devicetree import LiveTree
@@ -131,7 +131,7 @@ def test_an_empty_folder_is_no_tree_and_neither_is_the_one_above_a_tree(base: Pa
     # As after an unmount, or with the /sys/firmware/devicetree that holds `base`.
     (base.parent / "empty").mkdir()
     for place in (base.parent / "empty", base.parent):
-        with pytest.raises(NoTreeError, match="a folder without one property"):
+        with pytest.raises(TreeError, match="a folder without one property"):
             labels(LiveTree(place))
 
 

@@ -19,7 +19,7 @@ from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import configfs, settle, watch
 from dtagent.overlays.watch import OverlayWatch
-from dtagent.publish.node import Outcome
+from dtagent.publish.publisher import Outcome
 from dtagent.tree import devicetree
 from dtagent.tree.labels import Labels
 from tests.host import PREFIX, Host
@@ -310,6 +310,9 @@ def test_five_resyncs_are_five_scans(
 
         def drifted(self, labels: Mapping[str, str]) -> bool:
             return True
+
+        def outdated(self) -> bool:
+            return False
 
         def close(self) -> None:
             pass

@@ -18,7 +18,7 @@ from dtagent.config.settings import NodeTable
 from dtagent.errors import (
     ForbiddenError,
     NodeReplacedError,
-    RejectedError,
+    RefusedError,
     UnauthorizedError,
 )
 from tests.apiserver import ApiServer
@@ -141,10 +141,10 @@ def test_a_label_that_nodes_may_not_set_is_refused_with_the_servers_words(host: 
     with pytest.raises(ForbiddenError, match="is not allowed to modify labels"):
         api.send(request)
     (request,) = plan(host.name, {"a b": "1"}, api.get())
-    with pytest.raises(RejectedError, match="422 "):
+    with pytest.raises(RefusedError, match="422 "):
         api.send(request)
     body = {"metadata": {"uid": "x"}}
-    with pytest.raises(RejectedError, match="400 "):
+    with pytest.raises(RefusedError, match="400 "):
         api.send(Patch(APPLY, "fieldManager=dtagent", body))
     api.close()
 

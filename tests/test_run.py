@@ -258,8 +258,8 @@ def test_only_light_modules_are_loaded(host: Host) -> None:
     import sys
 
     program = (
-        "import sys, dtagent.agent, dtagent.publish.node; from dtagent.cluster import pool;"
-        "pool._client();"
+        "import sys, dtagent.agent, dtagent.publish.node; from dtagent.cluster import client;"
+        "client.modules();"
         "print('kubernetes.client.rest' in sys.modules, len([m for m in sys.modules if "
         "m.startswith(('kubernetes.client.models', 'kubernetes.client.api'))]),"
         "[m for m in ('aiohttp', 'oauthlib', 'websocket') if m in sys.modules])"

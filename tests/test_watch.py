@@ -59,7 +59,7 @@ def test_what_others_do_to_the_node_costs_no_request(host: Host, agent: Process)
     edit(host, "77")  # what follows on the same stream, and is answered
     wait_for(lambda: host.labels.get(BOARD) == "1", "the label's own value")
     verbs = [verb for verb, _ in host.requests(mark) if verb != "watch"]
-    assert verbs == ["get", "patch"]
+    assert verbs == ["patch"]  # the watch has shown what there is
 
 
 def test_a_resync_sends_nothing_while_the_watch_is_up(host: Host, tmp_path: Path) -> None:
@@ -102,6 +102,32 @@ def test_somebody_who_sets_what_we_take_off_is_not_fought(host: Host, agent: Pro
     agent.wait_said("STATUS=")
     wait_for(lambda: f"left alone: {theirs}" in agent.status, "the status line to say so")
     assert host.labels == {BOARD: "1", theirs: "1"}
+
+
+def test_a_watch_that_is_refused_is_said_and_asks_for_nothing_else(
+    host: Host, tmp_path: Path
+) -> None:
+    """By a role that lets it get and patch; a kubelet's own credential may always watch."""
+    user, api = "no-watch", "/apis/rbac.authorization.k8s.io/v1"
+    name = {"name": f"{user}-{host.name}"}
+    rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}]
+    role = {"metadata": name, "rules": rules}
+    binding = {
+        "metadata": name,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", **name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    }
+    for kind, thing in (("clusterroles", role), ("clusterrolebindings", binding)):
+        status, answer = host.cluster.admin("POST", f"{api}/{kind}", thing)
+        assert status == 201, answer
+    host.cluster.kubeconfig(host.name, path=host.kubeconfig, user=user, groups=())
+    with Process(tmp_path, "--config", str(host.config), "--node-name", host.name) as agent:
+        agent.wait_error("what others do to the Node is seen at each resync")
+        agent.stop()
+    (warning,) = [line for line in agent.errors if "seen at each resync" in line]
+    assert 'is forbidden: User "no-watch" cannot watch resource "nodes"' in warning
+    verbs = [event["verb"] for event in host.cluster.audit(user=user)]
+    assert (verbs.count("get"), verbs.count("patch"), verbs.count("watch") >= 2) == (1, 1, True)
 
 
 def lost(labels: dict[str, str], uid: str = "u") -> Observed:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import os
 import re
-import ssl
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from errno import EACCES
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
+from dtagent.cluster import tls
 from dtagent.errors import CredentialsError
 
 FILE_MAX = 1 << 20  # bytes; a kubelet's kubeconfig with its certificates inline has some 6 KiB
@@ -35,7 +35,7 @@ class Credentials:
 
     source: Path
     server: str
-    context: ssl.SSLContext
+    context: tls.Context
     token: str | None = field(default=None, repr=False)
     tls_server_name: str | None = None
     proxy_url: str | None = None
@@ -62,15 +62,29 @@ def load(source: Path) -> Credentials:
         raise CredentialsError(
             f"{source}: insecure-skip-tls-verify is not supported; name its certificate-authority"
         )
+    tls_server_name = _text(source, cluster, "tls-server-name")
+    certificate, key = _pem(source, user, "client-certificate"), _pem(source, user, "client-key")
     return Credentials(
         source=source,
         server=server.rstrip("/"),
-        context=_tls(source, cluster, user),
+        context=tls.context(
+            source,
+            tls_server_name or _host(source, server),
+            _pem(source, cluster, "certificate-authority"),
+            certificate + b"\n" + key if certificate and key else None,
+        ),
         token=_token(source, user),
-        tls_server_name=_text(source, cluster, "tls-server-name"),
+        tls_server_name=tls_server_name,
         proxy_url=_text(source, cluster, "proxy-url"),
         exposed=_exposed(source, user),
     )
+
+
+def _host(source: Path, server: str) -> str:
+    try:
+        return urlsplit(server).hostname or ""
+    except ValueError as error:
+        raise CredentialsError(f"{source}: server {server!r} is no address") from error
 
 
 def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:
@@ -139,55 +153,6 @@ def _token(source: Path, user: Mapping[str, Any]) -> str | None:
     if not re.fullmatch("[!-~]*", token):
         raise CredentialsError(f"{source}: its token is not one word of ASCII")
     return token or None
-
-
-def _tls(source: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-    """Chain and host name are checked; X.509 strictness is not.
-
-    Python 3.13 sets VERIFY_X509_STRICT, which refuses CAs without extensions, as microk8s makes
-    them; a Go client accepts them.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    authority = _pem(source, cluster, "certificate-authority")
-    certificate = _pem(source, user, "client-certificate")
-    key = _pem(source, user, "client-key")
-    try:
-        if authority is None:
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(cadata=authority.decode("ascii"))
-    except (ssl.SSLError, ValueError) as error:
-        raise CredentialsError(f"{source}: its certificate-authority is not PEM") from error
-    if certificate is not None and key is not None:
-        try:
-            with _in_memory(certificate + b"\n" + key) as pem:
-                context.load_cert_chain(pem, password=_no_password)
-        except (ssl.SSLError, OSError, ValueError) as error:
-            raise CredentialsError(
-                f"{source}: its client certificate and key are no pair in PEM, or are encrypted"
-            ) from error
-    return context
-
-
-def _no_password() -> bytes:
-    """Without it OpenSSL would ask for an encrypted key's password on the terminal."""
-    return b""
-
-
-class _in_memory:
-    """A file name for bytes that must never be on a disk: OpenSSL takes keys by name alone."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __enter__(self) -> str:
-        self._fd = os.memfd_create("dtagent-key", os.MFD_CLOEXEC)
-        os.write(self._fd, self._content)
-        return f"/proc/self/fd/{self._fd}"
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
 
 
 def _pem(source: Path, table: Mapping[str, Any], key: str) -> bytes | None:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dtagent.cluster import credentials, kubeconfigs
-from dtagent.cluster.answers import call, table
+from dtagent.cluster.answers import table
 from dtagent.cluster.patch import Observed, Patch
 from dtagent.cluster.transport import Transport
 from dtagent.config.settings import NodeTable
@@ -44,12 +44,11 @@ class NodeApi:
         self.name = name
         self.source, self.server = loaded.source, loaded.server
         self._transport = transport
-        self._stream = Transport(loaded)  # a watch has a connection of its own
         self._path = f"/api/v1/nodes/{quote(name, safe='')}"
 
     def get(self) -> Observed:
         try:
-            answer = call(self._transport, "GET", self._path, headers={"Accept": METADATA})
+            answer = self._transport.request("GET", self._path, headers={"Accept": METADATA})
         except NodeMissingError as error:
             raise NodeMissingError(
                 f"there is no Node {self.name} (yet): a kubelet registers it, dtagent never does"
@@ -58,8 +57,7 @@ class NodeApi:
 
     def send(self, patch: Patch) -> Observed:
         """Send one patch; what the Node looks like after it."""
-        answer = call(
-            self._transport,
+        answer = self._transport.request(
             "PATCH",
             f"{self._path}?{patch.query}",
             body=patch.body,
@@ -80,12 +78,11 @@ class NodeApi:
         )
         accept = {"Accept": METADATA}
         path = f"/api/v1/nodes?{query}"
-        with self._stream.lines(path, accept, lifetime + silence, silence) as answers:
+        with self._transport.lines(path, accept, lifetime + silence, silence) as answers:
             yield _states(answers, self.name)
 
     def close(self) -> None:
-        self._stream.interrupt()
-        self._stream.close()
+        self._transport.interrupt()
         self._transport.close()
 
 
@@ -172,7 +169,7 @@ def _who(transport: Transport, source: Path) -> str:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         headers = {"Content-Type": "application/json"}
-        answer = call(transport, "POST", _REVIEW, body=review, headers=headers)
+        answer = transport.request("POST", _REVIEW, body=review, headers=headers)
     except UnauthorizedError as error:
         raise UnauthorizedError(
             f"{source}: the server does not accept this credential (401): it has expired, or is "
@@ -191,7 +188,7 @@ def _same_boot(transport: Transport, user: str, host: Path) -> str:
     name = socket.gethostname().lower()
     remedy = "set [node] name, or give the node's own kubeconfig"
     try:
-        node = call(transport, "GET", f"/api/v1/nodes/{quote(name, safe='')}")
+        node = transport.request("GET", f"/api/v1/nodes/{quote(name, safe='')}")
     except (NodeMissingError, ForbiddenError) as error:
         raise type(error)(f"{error}; {remedy}") from error
     there = table(node, "status", "nodeInfo").get("bootID")

@@ -22,12 +22,17 @@ MERGE = "application/merge-patch+json"
 
 @dataclass(frozen=True)
 class Observed:
-    """A Node's labels, and by its managedFields who set them: we, and others by manager."""
+    """A Node's labels, and by its managedFields who set them: we, and others by manager.
+
+    Of two states the later one has the greater `version`: the server counts up, for all objects
+    together (Kubernetes API concepts, "Resource versions").
+    """
 
     uid: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     owned: frozenset[str] = frozenset()
     others: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    version: int = field(default=0, compare=False)
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> Observed:
@@ -45,8 +50,13 @@ class Observed:
             else:
                 manager = frozenset([str(entry.get("manager"))])
                 others |= {key: others.get(key, frozenset()) | manager for key in keys}
-        labels = dict(metadata.get("labels") or {})
-        return cls(metadata.get("uid"), labels, frozenset(owned), others)
+        return cls(
+            metadata.get("uid"),
+            dict(metadata.get("labels") or {}),
+            frozenset(owned),
+            others,
+            int(metadata.get("resourceVersion") or 0),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Requests to the API server, each under one deadline and one limit on its answer.
 
-They go through the kubernetes client's pool of connections (see pool.py), where a status comes back
-as it is and a body can be read in chunks: `RESTClientObject.request` raises for a 4xx in 30.1,
+They go through the kubernetes client's pool of connections (see client.py), where a status comes
+back as it is and a body can be read in chunks: `RESTClientObject.request` raises for a 4xx in 30.1,
 returns it in 37, and reads without a limit in both.
 """
 
@@ -15,15 +15,16 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import urllib3
 
 from dtagent import __version__
-from dtagent.cluster import pool
+from dtagent.cluster import tls
+from dtagent.cluster.answers import failure
+from dtagent.cluster.client import connections
 from dtagent.cluster.credentials import Credentials
-from dtagent.errors import BusyError, CredentialsError, ServerError, TlsError, UnreachableError
+from dtagent.errors import CredentialsError, ServerError, TlsError, UnreachableError
 
 DEADLINE = 20.0  # seconds for a whole request
 RETRY_AFTER_MAX = 300.0  # seconds that a server may send us away for
@@ -31,21 +32,12 @@ BODY_MAX = 2 << 20  # bytes; etcd refuses objects over 1.5 MiB
 _CHUNK = 64 << 10
 
 
-@dataclass(frozen=True)
-class Response:
-    """A status and the JSON object that came with it."""
-
-    status: int
-    body: Mapping[str, Any]
-    retry_after: float = 0.0  # seconds
-
-
 class Transport:
     """Keep-alive connections to one API server with one credential."""
 
     def __init__(self, credentials: Credentials) -> None:
         try:
-            self._pool = pool.connections(credentials)
+            self._pool = connections(credentials)
         except (ValueError, ImportError) as error:  # urllib3's of an address, a proxy's scheme
             raise CredentialsError(
                 f"{credentials.source}: its server or proxy-url is no address to connect to"
@@ -62,20 +54,13 @@ class Transport:
         path: str,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Response:
-        """Send one request; UnreachableError if no whole JSON object comes back in time."""
-        content = b""
+    ) -> Mapping[str, Any]:
+        """Send one request; the object that it was answered with, or a NodeError."""
         with self._open(method, path, body, headers, DEADLINE, DEADLINE) as response:
-            for chunk in response.stream(_CHUNK, decode_content=False):
-                content += chunk
-                if len(content) > BODY_MAX:
-                    raise ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
-        answer = _object(content)
-        if answer is None:
-            raise ServerError(
-                f"{self._server}: answered {response.status} with something that is not the API's"
-            )
-        return Response(response.status, answer, _seconds(response.headers.get("Retry-After")))
+            answer = self._object(response)
+        if 200 <= response.status < 300:
+            return answer
+        raise failure(method, path, response.status, answer, _retry_after(response))
 
     @contextmanager
     def lines(
@@ -87,16 +72,29 @@ class Transport:
         and for anything but objects, UnreachableError.
         """
         with self._open("GET", path, None, headers, lifetime, silence) as response:
-            if response.status != 200:
-                text = f"{self._server}: answered {response.status} to a watch"
-                asked = _seconds(response.headers.get("Retry-After"))
-                raise BusyError(text, asked) if asked else ServerError(text)
-            self._streaming = response
-            try:
-                yield self._objects(response)
-            finally:
-                self._streaming = None
-                response.close()  # what follows on it is never read
+            if response.status == 200:
+                self._streaming = response
+                try:
+                    yield self._objects(response)
+                finally:
+                    self._streaming = None
+                    response.close()  # what follows on it is never read
+                return
+            answer = self._object(response)
+        raise failure("GET", path, response.status, answer, _retry_after(response))
+
+    def _object(self, response: Any) -> Mapping[str, Any]:
+        content = b""
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            content += chunk
+            if len(content) > BODY_MAX:
+                raise ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
+        answer = _object(content)
+        if answer is None:
+            raise ServerError(
+                f"{self._server}: answered {response.status} with something that is not the API's"
+            )
+        return answer
 
     def _objects(self, response: Any) -> Iterator[Mapping[str, Any]]:
         rest = b""
@@ -122,7 +120,7 @@ class Transport:
     ) -> Iterator[Any]:
         """An answer whose body is still to be read; every failure on the way as a NodeError."""
         start = time.monotonic()
-        end = pool.end.set(start + DEADLINE)  # for the headers of a watch, too
+        token = tls.deadline.set(start + DEADLINE)  # for the headers of a watch, too
         try:
             response = self._pool.request(
                 method,
@@ -134,7 +132,7 @@ class Transport:
                 retries=False,
                 timeout=urllib3.Timeout(connect=DEADLINE, read=silence),
             )
-            pool.end.set(start + deadline)
+            tls.deadline.set(start + deadline)
             try:
                 yield response
             except BaseException:
@@ -144,7 +142,7 @@ class Transport:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _failure(self._server, error, deadline) from error
         finally:
-            pool.end.reset(end)
+            tls.deadline.reset(token)
 
     def interrupt(self) -> None:
         """End a watch that another thread is reading: its next read finds the end."""
@@ -157,7 +155,10 @@ class Transport:
 
     def close(self) -> None:
         """Drop every connection, and with them the certificate that they present."""
-        self._pool.clear()
+        pools = self._pool.pools
+        for key in pools.keys():  # noqa: SIM118 (no dict, and cannot be iterated)
+            pools[key].close()  # which urllib3 2 leaves to the garbage collector
+        pools.clear()
 
 
 def _object(text: bytes) -> Mapping[str, Any] | None:
@@ -169,9 +170,9 @@ def _object(text: bytes) -> Mapping[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _seconds(retry_after: str | None) -> float:
+def _retry_after(response: Any) -> float:
     """`Retry-After` as the API server sends it, which is in seconds (API concepts)."""
-    text = retry_after or ""
+    text = response.headers.get("Retry-After") or ""
     return min(float(text), RETRY_AFTER_MAX) if text.isascii() and text.isdecimal() else 0.0
 
 

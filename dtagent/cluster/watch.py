@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from dtagent.cluster.backoff import Backoff
 from dtagent.cluster.node import NodeApi
 from dtagent.cluster.patch import Observed
-from dtagent.errors import BusyError, NodeError
+from dtagent.errors import BusyError, NodeError, RefusedError
 
 LIFETIME = (1800.0, 3600.0)  # seconds that one watch lasts; jittered
 SILENCE = 150.0  # seconds without a bookmark, on a link that is still good
-BACKOFF_FIRST, BACKOFF_MAX = 1.0, 60.0  # seconds between two watches that did not last
+LASTED = 10.0  # seconds: one that lived so long was cut, by an idle time-out say, and is no failure
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +38,21 @@ class NodeWatch:
         self._thread.start()
 
     def _run(self) -> None:
-        delay = BACKOFF_FIRST
+        backoff, refusals = Backoff(), 0
         while not self._closed.is_set():
             start = time.monotonic()
             failure = self._watch()
-            asked = failure.retry_after if isinstance(failure, BusyError) else 0.0
-            if failure and not asked and not self._closed.is_set():
+            if self._closed.is_set():
+                return
+            if time.monotonic() - start > LASTED:
+                backoff.reset()
+            refused = isinstance(failure, RefusedError) and not isinstance(failure, BusyError)
+            refusals = refusals + 1 if refused else 0
+            if refusals == 2:  # a server that starts refuses once, and then knows us
+                log.warning("%s; what others do to the Node is seen at each resync", failure)
+            elif failure and not isinstance(failure, RefusedError):
                 self._changed()  # whoever asks the server learns what is wrong with it
-            lasted = time.monotonic() - start > BACKOFF_MAX
-            delay = BACKOFF_FIRST if lasted else min(2 * delay, BACKOFF_MAX)
-            self._closed.wait(max(asked, random.uniform(0, delay)))
+            self._closed.wait(backoff.delay(failure))
 
     def _watch(self) -> NodeError | None:
         """One watch to its end; the failure that ended it."""

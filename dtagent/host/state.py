@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dtagent.errors import LockedError, StateError
+from dtagent.errors import DtagentError
 from dtagent.host.systemd import Systemd
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,14 @@ def only_writer(directory: Path, create: bool) -> Iterator[None]:
             return
         fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise LockedError(
+        raise DtagentError(
             f"{file}: {error.strerror}; run as root, or let RUNTIME_DIRECTORY name a folder"
         ) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LockedError(
+            raise DtagentError(
                 f"{file}: dtagent runs on this host and keeps the labels; "
                 "first: systemctl stop dtagent"
             ) from error
@@ -103,16 +103,16 @@ class Teller:
 
 
 def read(directory: Path) -> State:
-    """What the running agent last did; StateError if none runs here."""
+    """What the running agent last did; DtagentError if none runs here."""
     file = directory / "state.json"
     try:
         state = State(**json.loads(file.read_text()))
     except FileNotFoundError as error:
-        raise StateError("dtagent does not run: systemctl status dtagent says why") from error
+        raise DtagentError("dtagent does not run: systemctl status dtagent says why") from error
     except (OSError, ValueError, TypeError) as error:
-        raise StateError(f"{file}: cannot be read: {error}") from error
+        raise DtagentError(f"{file}: cannot be read: {error}") from error
     if not Path(f"/proc/{state.pid}").exists():
-        raise StateError(
+        raise DtagentError(
             "dtagent was killed, and did not start again: see systemctl status dtagent"
         )
     return state

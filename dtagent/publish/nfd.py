@@ -6,35 +6,27 @@ begins with a dot are passed over.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dtagent.cluster import node
-from dtagent.config.settings import NodeTable
-from dtagent.errors import FeaturesError, NodeError
-from dtagent.publish.node import Outcome
-
-log = logging.getLogger(__name__)
-
-
-def render(labels: Mapping[str, str]) -> str:
-    return "".join(f"{key}={labels[key]}\n" for key in sorted(labels))
+from dtagent.cluster import patch
+from dtagent.errors import DtagentError
+from dtagent.publish.publisher import Outcome
 
 
 class NfdPublisher:
-    """Keeps one features file true; nfd-worker and nfd-master take it from there."""
+    """Keeps one features file true; nfd-worker and nfd-master take it from there.
 
-    def __init__(self, file: Path, node_settings: NodeTable) -> None:
-        self._file = file
-        self._node_settings = node_settings
-        self._looked = False
+    `settled` is asked after each publication until it says that nothing is left to look at.
+    """
+
+    def __init__(self, file: Path, settled: Callable[[], bool] = lambda: True) -> None:
+        self._file, self._settled = file, settled
+        self._is_settled = False
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         """Replace the file in one step, and only when it says something else."""
-        text = render(labels)
-        before = self._read()
+        before, text = self._read(), "".join(f"{k}={v}\n" for k, v in sorted(labels.items()))
         if before != text:
             aside = self._file.with_name(f".{self._file.name}.tmp")
             try:
@@ -42,21 +34,19 @@ class NfdPublisher:
                 aside.chmod(0o644)  # nfd-worker is not root, and the unit's umask is strict
                 aside.replace(self._file)
             except OSError as error:
-                raise FeaturesError(
+                raise DtagentError(
                     f"{self._file}: {error.strerror}; its folder must be there, and the unit must "
                     "be allowed to write in it: see the drop-in nfd.conf among the examples"
                 ) from error
-        if not self._looked:
-            self._looked = self._warned_of_a_fight()
-        old, new = set((before or "").splitlines()), set(text.splitlines())
-        return Outcome(
-            str(self._file),
-            [f"+{line}" for line in sorted(new - old)] + [f"-{line}" for line in sorted(old - new)],
-        )
+        self._is_settled = self._is_settled or self._settled()
+        return Outcome(str(self._file), patch.changed(_labels(before), labels), labels)
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
         """Reading the file tells, and costs next to nothing."""
         return True
+
+    def outdated(self) -> bool:
+        return False
 
     def clear(self) -> Outcome:
         """Remove the features file."""
@@ -64,8 +54,8 @@ class NfdPublisher:
         try:
             self._file.unlink(missing_ok=True)
         except OSError as error:
-            raise FeaturesError(f"{self._file}: {error.strerror}; remove it") from error
-        return Outcome(str(self._file), [f"-{line}" for line in (before or "").splitlines()])
+            raise DtagentError(f"{self._file}: {error.strerror}; remove it") from error
+        return Outcome(str(self._file), patch.changed(_labels(before), {}))
 
     def _read(self) -> str | None:
         try:
@@ -73,22 +63,10 @@ class NfdPublisher:
         except (OSError, UnicodeDecodeError):
             return None
 
-    def _warned_of_a_fight(self) -> bool:
-        """Labels that we put on the Node ourselves once are not nfd-master's to change."""
-        try:
-            api = node.connect(self._node_settings)
-            with closing(api):
-                owned = api.get().owned
-        except NodeError as error:
-            log.debug("the Node was not looked at: %s", error)
-            return False
-        if owned:
-            log.warning(
-                "Node %s still bears labels that dtagent set itself, and nfd-master would fight "
-                "over them: systemctl stop dtagent && dtagent clear && systemctl start dtagent",
-                api.name,
-            )
-        return True
-
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _labels(text: str | None) -> dict[str, str]:
+    pairs = (line.partition("=") for line in (text or "").splitlines())
+    return {key: value for key, _, value in pairs}

@@ -8,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from dtagent.errors import DtagentError
+from dtagent.errors import DtagentError, NodeMissingError
 from dtagent.host.log import LABELS_CHANGED, event
 from dtagent.host.state import State, Teller
-from dtagent.publish.node import Outcome, Publisher
 from dtagent.publish.outage import Outage
+from dtagent.publish.publisher import Outcome, Publisher
 
 LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
@@ -22,38 +22,36 @@ log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings one publisher to the newest labels, and keeps it there."""
+    """Brings a publisher to the newest labels, and keeps it there. `due` is on `clock`."""
 
-    def __init__(
-        self,
-        publisher: Publisher,
-        outage: Outage,
-        teller: Teller,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._publisher, self._outage = publisher, outage
+    def __init__(self, teller: Teller, clock: Callable[[], float] = time.monotonic) -> None:
         self._teller, self._clock = teller, clock
+        self._outage = Outage()
+        self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
+        self._node = self._at = ""
+
+    def use(self, publisher: Publisher) -> None:
+        """Publish here from now on, once it is known what."""
+        self._publisher = publisher
         self._wanted: Mapping[str, str] | None = None
         self._overlays: frozenset[str] = frozenset()
         self._outcome: Outcome | None = None
-        self._at = ""
         self._resync = False
-        self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
         self._publish_due = self._look_due = NEVER
 
     @property
     def due(self) -> float:
-        """When there is something to do, on the monotonic clock."""
+        """When there is something to do."""
         return min(self._publish_due, self._look_due)
 
     def want(self, labels: Mapping[str, str], overlays: frozenset[str], resync: bool) -> None:
         """The labels that are to be true from now on; with `resync` they are compared again."""
         new, moved = labels != self._wanted, overlays != self._overlays
         self._wanted, self._overlays = dict(labels), overlays
-        if moved and not new and self._outcome and not self._outage:
+        if moved and self._outcome and not self._outage:
             self._tell(self._outcome)
-        if resync and self._outage.hope():
-            self._publisher.close()  # other credentials than those that we go by
+        if resync and self._publisher.outdated():
+            self._publisher.close()
         if resync and not new and not self._publisher.drifted(labels):
             return
         self._resync = self._resync or resync
@@ -66,7 +64,7 @@ class Reconciler:
         if self._wanted is None:
             return
         if self._outage:
-            if self._outage.node_missing:
+            if self._outage.kind is NodeMissingError:
                 self._publish_due = self._clock()
         elif self._publisher.drifted(self._wanted):
             self._resync = True
@@ -78,22 +76,19 @@ class Reconciler:
     def step(self) -> None:
         """Do what is due."""
         if self._clock() >= self._look_due:
-            self._look()
+            self._look_due = self._clock() + LOOK_INTERVAL
+            if self._publisher.outdated():
+                self._publisher.close()
+                self._outage.backoff.reset()
+                self._publish_due = self._clock()
         if self._clock() >= self._publish_due:
             self._publish()
-
-    def _look(self) -> None:
-        """Cut the wait short when there is something to hope from."""
-        self._look_due = self._clock() + LOOK_INTERVAL
-        if self._outage.hope():
-            self._publisher.close()  # what we go by is no longer what is there
-            self._publish_due = self._clock()
 
     def _publish(self) -> None:
         """Make the newest labels true, or wait longer each time that fails."""
         assert self._wanted is not None, "a scan comes first"
         self._publish_due = NEVER
-        self._outage.attempt()
+        self._publisher.outdated()  # from here on only what changes during the attempt counts
         try:
             outcome = self._publisher.publish(self._wanted, self._resync)
         except DtagentError as error:
@@ -109,20 +104,23 @@ class Reconciler:
             self._published.append(self._clock())
             changed = event(LABELS_CHANGED, outcome.node, outcome.changes)
             log.info("%s: %s", outcome.place, ", ".join(outcome.changes), extra=changed)
+        if self._node and outcome.node not in ("", self._node):
+            text = "Node %s keeps the labels that were set on it: dtagent clear --node-name %s"
+            log.warning(text, self._node, self._node)
+        self._node = outcome.node or self._node
         self._outcome, self._at = outcome, time.strftime("%Y-%m-%d %H:%M:%S")
         self._tell(outcome)
         self._teller.systemd.ready()
 
     def _tell(self, outcome: Outcome) -> None:
         """All is well: what is where, and since when."""
-        ours = {k: v for k, v in (self._wanted or {}).items() if k not in outcome.left_alone}
-        noun = "label" if len(ours) == 1 else "labels"
-        text = f"{len(ours)} {noun} true on {outcome.place} at {self._at}"
+        noun = "label" if len(outcome.labels) == 1 else "labels"
+        text = f"{len(outcome.labels)} {noun} true on {outcome.place} at {self._at}"
         if self._overlays:
             text += f"; overlays: {', '.join(sorted(self._overlays))}"
         if outcome.left_alone:
             text += f"; left alone: {', '.join(outcome.left_alone)}"
-        self._teller.tell(State(text, True, ours, self._overlays))
+        self._teller.tell(State(text, True, outcome.labels, self._overlays))
 
     def close(self) -> None:
         self._publisher.close()

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from dtagent.errors import NoTreeError, TreeError
+from dtagent.errors import TreeError
 from dtagent.names import Selector, one_line
 
 PROPERTY_MAX = 2 << 20  # bytes; the largest of Debian's boards has 3 KiB
@@ -136,7 +136,7 @@ class LiveTree(Tree):
                         children.append(entry.name)
         except OSError as error:
             if path == "/" and error.errno in (errno.ENOENT, errno.ENODEV):
-                raise NoTreeError(
+                raise TreeError(
                     f"no devicetree at {self}: this host has none, or [devicetree] root and "
                     "--root name another place"
                 ) from error
@@ -147,7 +147,7 @@ class LiveTree(Tree):
             raise _failure(self._place(path), error) from error
         if path == "/" and not properties:
             # The kernel gives each node a `name`: this is a mount point, or the folder above.
-            raise NoTreeError(f"no devicetree at {self}: a folder without one property")
+            raise TreeError(f"no devicetree at {self}: a folder without one property")
         return properties, children
 
     def read(self, path: str, name: str) -> bytes:

@@ -1,0 +1,37 @@
+"""What labels can be published to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is true where now, and what had to change for it: `+key=value`, `-key`."""
+
+    place: str
+    changes: list[str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
+    left_alone: tuple[str, ...] = ()
+
+
+class Publisher(Protocol):
+    """Something that labels can be made true on. Every failure is a DtagentError."""
+
+    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+        """Make exactly these our labels there.
+
+        With `resync` what is there is read first; without, it is taken to be as we left it.
+        """
+
+    def drifted(self, labels: Mapping[str, str]) -> bool:
+        """Whether these may not be our labels there any more."""
+
+    def outdated(self) -> bool:
+        """Whether what a connection is made of has changed since this was asked last."""
+
+    def close(self) -> None:
+        """Let go of every connection."""
