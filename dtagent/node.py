@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ from dtagent.transport import Transport
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _NODE_USER = "system:node:"
+
+# Kubernetes 1.24 to 1.26 serve no such review, and authorize before they look: 403 and not 404. The
+# refusal names the user; no document promises its words, but those releases will not change.
+_REFUSED = re.compile(r': User "([^"]+)" cannot create resource "selfsubjectreviews"')
 
 log = logging.getLogger(__name__)
 
@@ -152,12 +157,7 @@ def _sum(failures: list[NodeError]) -> NodeError:
 
 def _node_name(transport: Transport, configured: str, source: Path, host: Path) -> str:
     """The configured name, else the credential's own, else this host's if it is the same boot."""
-    try:
-        user = _who(transport, source)
-    except ForbiddenError:
-        if not configured:
-            raise  # a server says so for a moment while it starts, and then knows us
-        user = ""
+    user = _who(transport, source)
     own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
     if configured and own and configured != own:
         raise CredentialsError(
@@ -168,7 +168,7 @@ def _node_name(transport: Transport, configured: str, source: Path, host: Path) 
 
 
 def _who(transport: Transport, source: Path) -> str:
-    """Ask the server who we are (SelfSubjectReview, Kubernetes 1.28); "" if it cannot say."""
+    """Ask the server who we are (SelfSubjectReview, Kubernetes 1.28); "" if it does not say."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         headers = {"Content-Type": "application/json"}
@@ -180,6 +180,9 @@ def _who(transport: Transport, source: Path) -> str:
         ) from error
     except NodeMissingError:
         return ""
+    except ForbiddenError as error:  # an older server, or one that starts
+        refused = _REFUSED.search(str(error))
+        return refused[1] if refused else ""
     return str(table(answer, "status", "userInfo").get("username", ""))
 
 
@@ -201,6 +204,6 @@ def _same_boot(transport: Transport, user: str, host: Path) -> str:
         raise CredentialsError(f"this host's boot_id: {error.strerror}; {remedy}") from error
     if there != here:
         raise CredentialsError(
-            f"the credential is {user or 'unknown'}'s and Node {name} is not this host; {remedy}"
+            f"the credential is {user or 'somebody'}'s and Node {name} is not this host; {remedy}"
         )
     return name
