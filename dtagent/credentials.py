@@ -14,7 +14,7 @@ import os
 import re
 import ssl
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from errno import EACCES
 from pathlib import Path
@@ -175,19 +175,12 @@ def _no_password() -> bytes:
     return b""
 
 
-class _in_memory:
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
     """A file name for bytes that must never be on a disk: OpenSSL takes keys by name alone."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __enter__(self) -> str:
-        self._fd = os.memfd_create("dtagent-key", os.MFD_CLOEXEC)
-        os.write(self._fd, self._content)
-        return f"/proc/self/fd/{self._fd}"
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+    with os.fdopen(os.memfd_create("dtagent-key"), "wb", buffering=0) as file:
+        file.write(content)
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 def _pem(source: Path, table: Mapping[str, Any], key: str) -> bytes | None:
