@@ -176,12 +176,48 @@ def test_a_data_dir_that_was_moved_is_followed(tmp_path: Path) -> None:
     config = tmp_path / "etc/rancher/k3s/config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text("data-dir: /mnt/nvme/k3s\n")
+    config.with_name("config.yaml.d").touch()  # no folder to read
     moved = tmp_path / "mnt/nvme/k3s/agent/kubelet.kubeconfig"
     moved.parent.mkdir(parents=True)
     moved.touch()
     assert find(host=tmp_path) == [moved]
     config.write_text("][")
     assert find(host=tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["k3s", "rke2"])
+def test_a_drop_in_moves_the_data_dir_again_and_the_last_one_wins(
+    tmp_path: Path, name: str
+) -> None:
+    config = tmp_path / f"etc/rancher/{name}/config.yaml"
+    drop_ins = config.with_name("config.yaml.d")
+    drop_ins.mkdir(parents=True)
+    for folder in (f"var/lib/rancher/{name}", "a", "b", "c"):
+        (tmp_path / folder / "agent").mkdir(parents=True)
+        (tmp_path / folder / "agent/kubelet.kubeconfig").touch()
+
+    def found() -> str:
+        (place,) = find(host=tmp_path)
+        return str(place.relative_to(tmp_path).parent.parent)
+
+    (drop_ins / "10.yaml").write_text("data-dir: /a")
+    assert found() == "a"  # there need be no config.yaml
+    config.write_text("data-dir: /b")
+    assert found() == "a"
+    (drop_ins / "9.YML").write_text("data-dir: /b")
+    assert found() == "b"  # in the order of names, not of numbers
+    before = fingerprint(host=tmp_path)
+    (drop_ins / "97.yaml").write_text("debug: true")
+    (drop_ins / "98.yaml").write_text("][")
+    (drop_ins / "99.yaml").mkdir()
+    (drop_ins / "99.conf").write_text("data-dir: /c")
+    assert found() == "b"
+    assert fingerprint(host=tmp_path) == before
+    (drop_ins / "a.yaml").write_text("data-dir: /c")
+    assert found() == "c"
+    assert fingerprint(host=tmp_path) != before
+    (drop_ins / "b.yaml").write_text("data-dir:")
+    assert found() == f"var/lib/rancher/{name}"
 
 
 def test_the_fingerprint_changes_with_each_file_and_only_then(file: Path, tmp_path: Path) -> None:

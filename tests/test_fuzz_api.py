@@ -21,7 +21,7 @@ from hypothesis import example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from dtagent.cluster import credentials, kubeconfigs, node, patch
+from dtagent.cluster import connection, credentials, kubeconfigs, node, patch
 from dtagent.cluster.answers import failure
 from dtagent.cluster.transport import Transport
 from dtagent.config.settings import NodeTable
@@ -156,7 +156,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> credentials.Credentials:
 def answering(*responses: Response) -> Iterator[Any]:
     """Every connection is to a server that gives these answers."""
     server = Answers(*map(on_the_wire, responses))
-    with mock.patch.object(node, "Transport", lambda *_: server):
+    with mock.patch.object(connection, "Transport", lambda *_: server):
         yield server
 
 
@@ -196,7 +196,7 @@ def test_any_answers_while_connecting_are_a_connection_or_a_node_error(
         file.parent.mkdir(parents=True)
         file.write_bytes(boot)
         try:
-            node.connect(NodeTable(name=name, kubeconfig="k"), Path(place))
+            connection.connect(NodeTable(name=name, kubeconfig="k"), Path(place))
         except NodeError as error:
             assert str(error)
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
+from pathlib import Path
 
-from dtagent.cluster import kubeconfigs, node
+from dtagent.cluster import credentials, kubeconfigs
+from dtagent.cluster.identity import node_name
+from dtagent.cluster.node import NodeApi
+from dtagent.cluster.transport import Transport
 from dtagent.config.settings import NodeTable
+from dtagent.errors import CredentialsError, NodeError
+from dtagent.host.log import KEY_EXPOSED, event
 
 CLOCK_STEP = 1.0  # seconds that the wall clock may drift from the monotonic one between two looks
 
@@ -18,7 +25,7 @@ class Connection:
 
     def __init__(self, settings: NodeTable) -> None:
         self.settings = settings
-        self._api: node.NodeApi | None = None
+        self._api: NodeApi | None = None
         self._made_of: tuple[object, float] | None = None
         self._choice = ""
 
@@ -26,10 +33,10 @@ class Connection:
     def is_open(self) -> bool:
         return self._api is not None
 
-    def api(self) -> node.NodeApi:
+    def api(self) -> NodeApi:
         """The Node; a NodeError says why it cannot be reached."""
         if self._api is None:
-            self._api = api = node.connect(self.settings)
+            self._api = api = connect(self.settings)
             choice = f"Node {api.name} at {api.server}, by {api.source}"
             if choice != self._choice:
                 log.info("%s", choice, extra={"DTAGENT_NODE": api.name})
@@ -56,3 +63,45 @@ class Connection:
 def clock_offset() -> float:
     """Seconds of the wall clock beyond the monotonic one: they part only when somebody sets it."""
     return time.time() - time.monotonic()
+
+
+def connect(settings: NodeTable, host: Path = Path("/")) -> NodeApi:
+    """Connect by the first kubeconfig that authenticates, to the Node that is this host's.
+
+    Raises the error of the only kubeconfig, or of the last one tried.
+    """
+    sources = kubeconfigs.find(settings.kubeconfig, host)
+    if not sources:
+        raise CredentialsError(
+            "no kubeconfig of a node found: this host runs no known Kubernetes, or it is not up "
+            "yet; [node] kubeconfig names one"
+        )
+    failures: list[NodeError] = []
+    for source in sources:
+        try:
+            loaded = credentials.load(source)
+            transport = Transport(loaded)
+            try:
+                name = node_name(transport, settings.name, loaded.source, host)
+            except BaseException:
+                transport.close()
+                raise
+        except NodeError as error:
+            log.debug("%s: %s", source, error)
+            failures.append(error)
+            continue
+        if loaded.exposed:
+            _warn_of_exposed(loaded.exposed)
+        return NodeApi(transport, loaded, name)
+    raise failures[0] if len(failures) == 1 else _sum(failures)
+
+
+@functools.cache  # once, not at each connection
+def _warn_of_exposed(file: Path) -> None:
+    text = "%s: every user of this host can read the node's secret: chmod 600 it"
+    log.warning(text, file, extra=event(KEY_EXPOSED))
+
+
+def _sum(failures: list[NodeError]) -> NodeError:
+    """Several kubeconfigs, none of use: all is told, and the first one's kind stands."""
+    return type(failures[0])("; ".join(str(failure) for failure in failures))

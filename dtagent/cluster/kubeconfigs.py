@@ -11,8 +11,6 @@ import yaml
 from dtagent.cluster.credentials import current, parsed
 from dtagent.errors import CredentialsError
 
-# k3s and RKE2 are asked for their data-dir first; see find().
-_RANCHER = ("k3s", "rke2")
 KNOWN_PLACES = (
     "etc/kubernetes/kubelet.conf",  # kubeadm
     "var/snap/microk8s/current/credentials/kubelet.config",
@@ -29,7 +27,7 @@ def find(configured: str = "", host: Path = Path("/")) -> list[Path]:
     """
     if configured:
         return [Path(configured)]
-    places = [_data_dir(host, name) / "agent/kubelet.kubeconfig" for name in _RANCHER]
+    places = [_data_dir(host, name) / "agent/kubelet.kubeconfig" for name in ("k3s", "rke2")]
     places += [host / place for place in KNOWN_PLACES]
     places += [Path(text) for text in os.environ.get("KUBECONFIG", "").split(":") if text]
     return [place for place in places if _exists(place)]
@@ -38,21 +36,32 @@ def find(configured: str = "", host: Path = Path("/")) -> list[Path]:
 def _exists(place: Path) -> bool:
     try:
         place.stat()
-    except PermissionError:
-        return True  # let reading it say so
-    except (OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        return isinstance(error, PermissionError)  # let reading it say so
     return True
 
 
 def _data_dir(host: Path, name: str) -> Path:
+    """As its configuration has it: the last value stands, be it none."""
     config = host / f"etc/rancher/{name}/config.yaml"
-    try:
-        settings = parsed(config.read_bytes())
-    except (OSError, yaml.YAMLError):
-        settings = None  # theirs to complain about
-    moved = settings.get("data-dir") if isinstance(settings, dict) else None
+    moved = None
+    for file in (config, *_drop_ins(config.with_name("config.yaml.d"))):
+        try:
+            settings = parsed(file.read_bytes())
+        except (OSError, yaml.YAMLError):
+            continue  # theirs to complain about
+        if isinstance(settings, dict):
+            moved = settings.get("data-dir", moved)
     return host / str(moved).lstrip("/") if moved else host / f"var/lib/rancher/{name}"
+
+
+def _drop_ins(folder: Path) -> list[Path]:
+    """Those that k3s reads, in its order (k3s-io/k3s, pkg/configfilearg)."""
+    try:
+        files = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [file for file in files if file.name.lower().endswith((".yaml", ".yml"))]
 
 
 def fingerprint(configured: str = "", host: Path = Path("/")) -> tuple[object, ...]:

@@ -92,9 +92,6 @@ def context(source: Path, server_name: str, authority: bytes | None, pair: bytes
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
     """A file name for bytes that must never be on a disk: OpenSSL takes keys by name alone."""
-    fd = os.memfd_create("dtagent-key", os.MFD_CLOEXEC)
-    try:
-        os.write(fd, content)
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
+    with os.fdopen(os.memfd_create("dtagent-key"), "wb", buffering=0) as file:
+        file.write(content)
+        yield f"/proc/self/fd/{file.fileno()}"
