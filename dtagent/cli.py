@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtagent import __version__, config, log
 from dtagent.errors import ConfigError, DtagentError, StateError
-from dtagent.names import Selector
+from dtagent.names import Selector, printable
 from dtagent.settings import Settings, as_toml
 
 if TYPE_CHECKING:  # what a command does not need is not loaded: a scan is a tenth of a second less
@@ -213,9 +213,9 @@ def _status(options: argparse.Namespace) -> None:
     last = state.read(state.runtime_directory())
     if not last.healthy:
         raise StateError(last.status)
-    print(last.status)
+    _print(last.status)
     for key, value in last.labels.items():
-        print(f"{key}: {value}")
+        _print(f"{key}: {value}")
 
 
 def _clear(options: argparse.Namespace) -> None:
@@ -232,11 +232,16 @@ def _clear(options: argparse.Namespace) -> None:
 
 
 def _report(outcome: Outcome) -> None:
-    print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
+    _print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
+
+
+def _print(line: str) -> None:
+    """One line, which may have a file's, a folder's or a Node's name in it, on standard output."""
+    print(printable(line))
 
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = _settings(options)
     for file in config.files(options.config):
-        print(f"# from {file}")
+        _print(f"# from {file}")
     print(as_toml(settings))
