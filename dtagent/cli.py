@@ -12,8 +12,9 @@ import os
 import queue
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,11 +168,12 @@ def _publisher(
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dtagent.agent import Agent, Event, Stopped
+    from dtagent.agent import Agent, Event, Happening, Stopped
     from dtagent.state import Teller, only_writer, runtime_directory
     from dtagent.systemd import Systemd
 
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+    threading.excepthook = events.put  # what a thread dies of is the agent's to handle
 
     def stop(*_: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -182,7 +184,8 @@ def _run(options: argparse.Namespace) -> None:
     systemd = Systemd()
     directory = None if options.dry_run else runtime_directory()
     try:
-        with only_writer(directory, create=True) if directory else nullcontext():
+        lock = only_writer(directory, create=True) if directory else nullcontext()
+        with suppress(Stopped), lock:
             publisher = partial(_publisher, dry_run=options.dry_run)
             settings, teller = partial(_settings, options), Teller(systemd, directory)
             agent = Agent(settings, publisher, teller, events)

@@ -11,7 +11,7 @@ import pytest
 
 from demo.tree import Tree, strings, write_tree
 from dtagent import outage
-from dtagent.agent import Agent, Event
+from dtagent.agent import Agent, Event, Happening
 from dtagent.errors import UnreachableError
 from dtagent.outage import BACKOFF_MAX
 from dtagent.publish import Outcome
@@ -76,7 +76,7 @@ class World:
         """As a publisher."""
 
     def run(self) -> None:
-        events: queue.SimpleQueue[Event] = self  # type: ignore[assignment]
+        events: queue.SimpleQueue[Happening] = self  # type: ignore[assignment]
         Agent(self.settings, lambda *_: self, Teller(Systemd({})), events, lambda: self.now).run()
 
     def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:

@@ -128,6 +128,21 @@ def test_a_tree_that_may_not_be_read_is_told(
             os.seteuid(user)
 
 
+def test_overlays_that_cannot_be_looked_at_are_told(
+    nano: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ELOOP, which stops root too."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    file = tmp_path / "dtagent.toml"
+    file.write_text(f'[overlays]\npath = "{loop}"\n')
+    assert refused(capsys, "scan", "--config", file, "--root", nano) == (
+        1,
+        f"dtagent: {loop}: Too many levels of symbolic links; dtagent must be able to list the "
+        "overlays' folder: chmod it, or set [overlays] path\n",
+    )
+
+
 def test_status_writes_out_what_would_be_more_than_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
