@@ -1,7 +1,7 @@
 """The loop: wait for an event or the next deadline, scan, publish, back off.
 
-One thread decides, scans and sends. Signals, and whatever else watches the world, only put events
-on its queue. Deadlines are monotonic, and nothing wakes it while all is well but those.
+One thread decides, scans and sends. Signals, threads that die and whatever watches the world only
+put events on its queue. Deadlines are monotonic, and nothing else wakes it while all is well.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ class Event(enum.Enum):
     NODE = "node"
 
 
+Happening = Event | threading.ExceptHookArgs  # the latter is a thread's death
+
+
 class Stopped(BaseException):
     """Raised by a signal's handler, so that a stop does not wait for a request to end."""
 
@@ -62,7 +65,7 @@ class Agent:
         load: Callable[[], Settings],
         publisher: Callable[[Settings, Callable[[], None]], Publisher],
         teller: Teller,
-        events: queue.SimpleQueue[Event],
+        events: queue.SimpleQueue[Happening],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._publisher_for = load, publisher
@@ -91,7 +94,7 @@ class Agent:
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
 
     def run(self) -> None:
-        """Scan, publish, wait; until STOP comes or Stopped is raised."""
+        """Scan, publish, wait; until STOP comes, Stopped is raised or a thread dies."""
         late = threading.Timer(READY_AFTER, self._systemd.ready)
         late.daemon = True
         # An overlay may be on its way in while we start, and all its events over.
@@ -100,8 +103,6 @@ class Agent:
             late.start()
             while self._turn():
                 pass
-        except Stopped:
-            pass
         finally:
             late.cancel()
             self._systemd.stopping()
@@ -112,7 +113,7 @@ class Agent:
         for happened in self._wait():
             if happened is Event.STOP:
                 return False
-            self._take_up(happened)
+            self._handle(happened)
         for name, step in self._steps.items():
             if self._clock() >= self._due[name]:
                 step()
@@ -121,18 +122,30 @@ class Agent:
             self._reconciler.step()
         return True
 
-    def _take_up(self, happened: Event) -> None:
+    def _handle(self, happened: Happening) -> None:
         if happened is Event.RELOAD:
             self._reload()
         elif happened is Event.NODE:
             self._reconciler.node_changed()
         else:
+            if isinstance(happened, threading.ExceptHookArgs):
+                self._thread_died(happened)
             now = self._clock()
             self._settle.begin(now)
             self._hold.event(now)
             self._schedule()
 
-    def _wait(self) -> list[Event]:
+    def _thread_died(self, died: threading.ExceptHookArgs) -> None:
+        """Watchdog's threads are known to die, and are replaced; another's death is our end."""
+        thread, kind = died.thread, died.exc_type.__name__
+        if not type(thread).__module__.startswith("watchdog."):
+            text = f"thread {thread and thread.name} died of {kind}: {died.exc_value}"
+            raise RuntimeError(text) from died.exc_value
+        if self._watch:
+            log.warning("the overlay watch failed (%s), and is restarted", kind)
+            self._watch.restart()
+
+    def _wait(self) -> list[Happening]:
         """What has happened until the next deadline, of a storm all that is there."""
         wait = max(0.0, min(*self._due.values(), self._reconciler.due) - self._clock())
         try:
@@ -154,13 +167,13 @@ class Agent:
 
     def _schedule(self) -> None:
         """The next scan: to see what an event brings, or that what was lost stays lost."""
-        due = [at for at in (self._settle.due, self._hold.due) if at is not None]
-        self._due["scan"] = min(due, default=NEVER)
+        due = (self._settle.due, self._hold.due)
+        self._due["scan"] = min((at for at in due if at is not None), default=NEVER)
 
     def _scan(self) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
         if self._watch and self._settle.last:
-            self._watch.renew()  # a folder that the watch overlooked is seen by this scan
+            self._watch.restart()  # a folder that the watch overlooked is seen by this scan
         start = self._clock()
         applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
         tree = devicetree.LiveTree(self._settings.devicetree.root)
@@ -191,8 +204,7 @@ class Agent:
         self._due["resync"] = min(self._due["resync"], now + TREE_RETRY)
         if str(error) != self._tree_failure:
             self._tree_failure = str(error)
-            text = "%s; the labels stay as they are"
-            log.warning(text, error, extra=event(TREE_UNREADABLE))
+            log.warning("%s; the labels stay as they are", error, extra=event(TREE_UNREADABLE))
             self._teller.trouble(f"cannot read the devicetree: {error}")
 
     def _decide(self, found: Labels, applied: frozenset[str], now: float) -> None:
@@ -212,12 +224,9 @@ class Agent:
         before, labels_before = self._reported or (frozenset(), dict(wanted))
         changes = ", ".join(patch.changed(labels_before, wanted)) or "no label"
         changed = f"; it changed {changes}" if self._reported else ""
-        for name in sorted(applied - before):
-            extra = event(OVERLAY_APPLIED, overlay=name)
-            log.info("overlay %s is applied%s", name, changed, extra=extra)
-        for name in sorted(before - applied):
-            extra = event(OVERLAY_GONE, overlay=name)
-            log.info("overlay %s is gone%s", name, changed, extra=extra)
+        for name in sorted(applied ^ before):
+            what, text = (OVERLAY_APPLIED, "applied") if name in applied else (OVERLAY_GONE, "gone")
+            log.info("overlay %s is %s%s", name, text, changed, extra=event(what, overlay=name))
         self._reported = applied, dict(wanted)
 
     def _reload(self) -> None:
@@ -235,6 +244,7 @@ class Agent:
         self._due["resync"] = self._clock()
 
     def _close(self) -> None:
-        if self._watch:
-            self._watch.close()
+        watch, self._watch = self._watch, None  # Stopped may come next, and nothing is closed twice
+        if watch:
+            watch.close()
         self._reconciler.close()

@@ -12,8 +12,9 @@ import os
 import queue
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from dtagent.config import sources
 from dtagent.config.settings import Settings, as_toml
 from dtagent.errors import ConfigError, DtagentError, TreeError
 from dtagent.host import log
-from dtagent.names import Selector
+from dtagent.names import Selector, printable
 
 if TYPE_CHECKING:  # what a command does not need is not loaded: a scan is a tenth of a second less
     from dtagent.publish.publisher import Outcome
@@ -156,12 +157,13 @@ def _scan(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dtagent.agent import Agent, Event, Stopped
+    from dtagent.agent import Agent, Event, Happening, Stopped
     from dtagent.host.state import Teller, only_writer, runtime_directory
     from dtagent.host.systemd import Systemd
     from dtagent.publish.factory import publisher
 
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+    threading.excepthook = events.put  # what a thread dies of is the agent's to handle
 
     def stop(*_: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -172,7 +174,8 @@ def _run(options: argparse.Namespace) -> None:
     systemd = Systemd()
     directory = None if options.dry_run else runtime_directory()
     try:
-        with only_writer(directory, create=True) if directory else nullcontext():
+        lock = only_writer(directory, create=True) if directory else nullcontext()
+        with suppress(Stopped), lock:
             chosen = partial(publisher, dry_run=options.dry_run)
             settings, teller = partial(_settings, options), Teller(systemd, directory)
             agent = Agent(settings, chosen, teller, events)
@@ -204,9 +207,9 @@ def _status(options: argparse.Namespace) -> None:
     last = state.read(state.runtime_directory())
     if not last.healthy:
         raise DtagentError(last.status)
-    print(last.status)
+    _print(last.status)
     for key, value in last.labels.items():
-        print(f"{key}: {value}")
+        _print(f"{key}: {value}")
 
 
 def _clear(options: argparse.Namespace) -> None:
@@ -227,11 +230,16 @@ def _clear(options: argparse.Namespace) -> None:
 
 
 def _report(outcome: Outcome) -> None:
-    print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
+    _print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
+
+
+def _print(line: str) -> None:
+    """One line, which may have a file's, a folder's or a Node's name in it, on standard output."""
+    print(printable(line))
 
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = _settings(options)
     for file in sources.files(options.config):
-        print(f"# from {file}")
+        _print(f"# from {file}")
     print(as_toml(settings))

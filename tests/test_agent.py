@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.tree import Tree, strings, write_tree
-from dtagent.agent import Agent, Event
+from dtagent.agent import Agent, Event, Happening
 from dtagent.cluster import backoff, connection
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
@@ -81,7 +81,7 @@ class World:
         """As a publisher."""
 
     def run(self) -> None:
-        events: queue.SimpleQueue[Event] = self  # type: ignore[assignment]
+        events: queue.SimpleQueue[Happening] = self  # type: ignore[assignment]
         Agent(self.settings, lambda *_: self, Teller(Systemd({})), events, lambda: self.now).run()
 
     def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:

@@ -15,6 +15,8 @@ from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
 from dtagent import __version__, cli
 from dtagent.config import sources
+from dtagent.host.state import State, Teller, runtime_directory
+from dtagent.host.systemd import Systemd
 from tests.dtb import dtb
 
 NANO = """\
@@ -127,6 +129,32 @@ def test_a_tree_that_may_not_be_read_is_told(
             os.seteuid(user)
 
 
+def test_overlays_that_cannot_be_looked_at_are_told(
+    nano: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ELOOP, which stops root too."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    file = tmp_path / "dtagent.toml"
+    file.write_text(f'[overlays]\npath = "{loop}"\n')
+    assert refused(capsys, "scan", "--config", file, "--root", nano) == (
+        1,
+        f"dtagent: {loop}: Too many levels of symbolic links; dtagent must be able to list the "
+        "overlays' folder: chmod it, or set [overlays] path\n",
+    )
+
+
+def test_status_writes_out_what_would_be_more_than_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A folder's name under configfs may hold any bytes; nobody's terminal should obey them."""
+    said = State("on a; overlays: \x1b]0;x\x07, \udcff", True, {"e.org/a": "\x9b1m"})
+    Teller(Systemd({}), runtime_directory()).tell(said)
+    assert dtagent("status") == 0
+    expected = "on a; overlays: \\x1b]0;x\\x07, \\udcff\ne.org/a: \\x9b1m\n"
+    assert capsys.readouterr() == (expected, "")
+
+
 def test_without_pylibfdt_a_dtb_names_the_extra(
     blob: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +219,20 @@ def test_check_config_prints_what_is_in_effect_and_reads_back(
     printed = capsys.readouterr().out
     assert printed.startswith(f"# from {file}\n")
     assert '[labels]\nprefix = "e.org/"\n' in printed
+    file.write_text(printed)
+    assert dtagent("check-config", "--config", file) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_check_config_writes_out_what_would_be_more_than_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "\udcff\x1b.toml"
+    file.write_text('[node]\nkubeconfig = "/\\u001b\\u009b\\u007f\\u2028é"\n')
+    assert dtagent("check-config", "--config", file) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"# from {tmp_path}/\\udcff\\x1b.toml\n")
+    assert r'kubeconfig = "/\u001b\U0000009b\U0000007f\U00002028é"' in printed
     file.write_text(printed)
     assert dtagent("check-config", "--config", file) == 0
     assert capsys.readouterr().out == printed

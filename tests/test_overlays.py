@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent.agent import Agent, Event
+from dtagent.agent import Agent, Event, Happening
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
 from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
@@ -71,12 +73,11 @@ def changes() -> Changes:
 
 @pytest.fixture
 def watched(folder: Path, changes: Changes) -> Iterator[OverlayWatch]:
-    hook, threads = threading.excepthook, threading.active_count()
+    threads = threading.active_count()
     overlay_watch = OverlayWatch(str(folder), changes)
     changes.expect()  # that the folder was found
     yield overlay_watch
     overlay_watch.close()
-    assert threading.excepthook is hook
     assert threading.active_count() == threads, "a thread is left"
 
 
@@ -121,7 +122,7 @@ def test_an_overlay_that_comes_or_goes_is_told(
     changes.forget()
     (folder / "hat").mkdir()
     changes.expect()
-    watched.renew()
+    watched.restart()
     changes.forget()
     (folder / "hat" / "dtbo").write_bytes(b"blob")
     changes.expect()
@@ -134,13 +135,13 @@ def test_an_overlay_that_comes_or_goes_is_told(
 def test_reading_is_not_told(watched: OverlayWatch, folder: Path, changes: Changes) -> None:
     apply(folder, "hat")
     wait_for(lambda: not changes.silent(), "the overlay's coming")
-    watched.renew()
+    watched.restart()
     (folder / "sentinel").mkdir()
     changes.expect()
-    watched.renew()
+    watched.restart()
     changes.forget()
     assert configfs.applied(folder) == {"hat"}
-    watched.renew()
+    watched.restart()
     watched.close = lambda: None  # type: ignore[method-assign]
     OverlayWatch.close(watched)  # every thread has ended, so all that was to be said is said
     assert changes.silent()
@@ -177,7 +178,7 @@ def test_without_inotify_the_folder_is_listed_until_there_is_some(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(watch, "_probe", probe)
-    monkeypatch.setattr(watch, "LIST_INTERVAL", 0.05)
+    monkeypatch.setattr(watch, "POLL_INTERVAL", 0.05)
     overlay_watch = OverlayWatch(str(folder), changes)
     changes.expect()
     apply(folder, "hat")
@@ -195,23 +196,61 @@ def test_without_inotify_the_folder_is_listed_until_there_is_some(
     )
 
 
-def test_a_reader_that_dies_is_replaced(
-    watched: OverlayWatch, folder: Path, changes: Changes, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder in one that is closed to all but root."""
+    with tempfile.TemporaryDirectory() as parent:  # pytest's own are closed to other users
+        folder = Path(parent) / "closed" / "overlays"
+        folder.mkdir(parents=True)
+        Path(parent).chmod(0o755)
+        folder.parent.chmod(0)
+        yield folder
+        folder.parent.chmod(0o700)
+
+
+def test_a_folder_that_cannot_be_listed_is_one_warning_and_looked_for_again(
+    closed: Path,
+    changes: Changes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As watchdog up to 6.x does of a KeyError."""
-    thread = type("Reader", (threading.Thread,), {"__module__": "watchdog.observers"})
+    monkeypatch.setattr(watch, "POLL_INTERVAL", 0.05)
+    finds: list[bool] = []
+    find = configfs.find
 
-    def die() -> None:
-        raise KeyError(b"/gone")
+    def counted(configured: str, mountinfo: Path) -> Path | None:
+        finds.append(True)
+        return find(configured, mountinfo)
 
-    before = watched._observer
-    dying = thread(target=die)
-    dying.start()
-    dying.join()
-    wait_for(lambda: watched._observer not in (before, None), "a new watch")
-    changes.forget()
-    (folder / "hat").mkdir()
-    changes.expect()
+    monkeypatch.setattr(configfs, "find", counted)
+    warning = f"{closed}: Permission denied; dtagent must be able to list the overlays' folder: "
+
+    def warnings() -> list[str]:
+        return [text for text in caplog.messages if text.startswith(warning)]
+
+    with nobody():
+        overlay_watch = OverlayWatch(str(closed), changes)
+        wait_for(lambda: len(finds) > 3, "further looks")
+        assert overlay_watch.folder is None
+        assert len(warnings()) == 1
+    wait_for(lambda: overlay_watch._observer, "a watch")
+    with nobody():
+        overlay_watch.restart()
+        assert overlay_watch.folder is None
+        assert len(warnings()) == 2
+    wait_for(lambda: overlay_watch._observer, "a watch, with nothing to wake it")
+    overlay_watch.close()
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """As a user who may not do everything; every thread of the process becomes it."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def test_at_most_one_inotify_instance_is_held(watched: OverlayWatch, folder: Path) -> None:
@@ -221,7 +260,7 @@ def test_at_most_one_inotify_instance_is_held(watched: OverlayWatch, folder: Pat
         return links.count("anon_inode:inotify")
 
     for _ in range(3):
-        watched.renew()
+        watched.restart()
         wait_for(lambda: instances() <= 1, "the old instance's end")
     assert instances() == 1
 
@@ -287,7 +326,7 @@ def test_five_resyncs_are_five_scans(
 ) -> None:
     """With the real watch on the folder that each scan reads, and the real clock."""
     apply(folder, "hat")
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
     scans: list[bool] = []
     resyncs: list[bool] = []
     scan = devicetree.scan

@@ -174,5 +174,6 @@ def _toml_table(header: str, table: Mapping[str, Any]) -> list[str]:
 
 
 def _toml_value(value: object) -> str:
-    # JSON's strings, booleans and lists of strings are TOML's, all but DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # JSON's strings, booleans and lists of strings are TOML's; what is not printable is escaped.
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

@@ -12,10 +12,12 @@ import re
 from pathlib import Path
 
 from dtagent.config.settings import Settings
+from dtagent.errors import TreeError
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 _LIVE = ("/sys/firmware/devicetree/base", "/proc/device-tree")
 _SUBFOLDER = "device-tree/overlays"
+_REMEDY = "dtagent must be able to list the overlays' folder: chmod it, or set [overlays] path"
 
 
 def concern(settings: Settings) -> bool:
@@ -24,12 +26,23 @@ def concern(settings: Settings) -> bool:
 
 
 def find(configured: str, mountinfo: Path = MOUNTINFO) -> Path | None:
-    """The configured folder if it is there, else the one of whatever configfs is mounted."""
+    """The configured folder if it is there, else the one of whatever configfs is mounted.
+
+    TreeError where a folder is, or may be, that cannot be listed.
+    """
     if configured:
         places = [Path(configured)]
     else:
         places = [mount / _SUBFOLDER for mount in _configfs(mountinfo)]
-    return next((place for place in places if place.is_dir()), None)
+    for place in places:
+        try:
+            os.scandir(place).close()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise TreeError(f"{place}: {error.strerror}; {_REMEDY}") from error
+        return place
+    return None
 
 
 def _configfs(mountinfo: Path) -> list[Path]:
@@ -48,13 +61,10 @@ def applied(folder: Path | None) -> frozenset[str]:
     """The names of the applied overlays; dtoverlay's number before a name is not part of it."""
     try:
         with os.scandir(folder or "") as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return frozenset()
-    assert folder is not None
-    return frozenset(
-        re.sub(r"\A\d+_(?=.)", "", name) for name in names if _is_applied(folder / name)
-    )
+    return frozenset(re.sub(r"\A\d+_(?=.)", "", each.name) for each in found if _is_applied(each))
 
 
 def _is_applied(overlay: Path) -> bool:
@@ -72,31 +82,16 @@ def _read(file: Path, size: int) -> bytes:
         return b""
 
 
-def listing(folder: Path) -> object:
-    """What an overlay's coming or going changes, as far as a listing shows it."""
+def snapshot(folder: Path) -> object:
+    """What an overlay's coming or going changes, as far as listing and reading show it."""
     try:
-        return {
-            (overlay.name, file.name, _stamp(file), _status(file))
-            for overlay in folder.iterdir()
-            for file in (overlay, *overlay.iterdir())
-        }
+        files = (*folder.glob("*"), *folder.glob("*/*"))
+        return {(file, *_signature(file)) for file in files}
     except OSError as error:
         return error.errno
 
 
-def _stamp(file: Path) -> tuple[int, int, int]:
+def _signature(file: Path) -> tuple[object, ...]:
     status = file.stat()
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _status(file: Path) -> bytes:
-    return file.read_bytes() if file.name == "status" else b""
-
-
-def identity(folder: Path | None) -> tuple[int, int] | None:
-    """What tells a folder from another that came in its place: unmount and mount, say."""
-    try:
-        status = folder.stat() if folder else None
-    except OSError:
-        status = None
-    return (status.st_dev, status.st_ino) if status else None
+    content = _read(file, 16) if file.name == "status" else b""
+    return (status.st_ino, status.st_size, status.st_mtime_ns, content)
