@@ -17,10 +17,10 @@ from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
 from dtagent.errors import UnreachableError
 from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
-from dtagent.publish.publisher import Outcome
+from dtagent.publish.publisher import Outcome, Publisher
 
 
-class World:
+class World(Publisher):
     """A clock that jumps to the agent's next deadline, a tree, and a Node that may be away.
 
     `script` is what happens at which second; the agent stops when there is no more of it.
@@ -70,15 +70,9 @@ class World:
         self.published.append((self.now, dict(labels)))
         return Outcome("the Node", [])
 
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        return True
-
     def outdated(self) -> bool:
         """As the publisher of a Node answers, which connects by this kubeconfig."""
         return self.connection.outdated()
-
-    def close(self) -> None:
-        """As a publisher."""
 
     def run(self) -> None:
         events: queue.SimpleQueue[Happening] = self  # type: ignore[assignment]

@@ -21,7 +21,7 @@ from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import configfs, settle, watch
 from dtagent.overlays.watch import OverlayWatch
-from dtagent.publish.publisher import Outcome
+from dtagent.publish.publisher import Outcome, Publisher
 from dtagent.tree import devicetree
 from dtagent.tree.labels import Labels
 from tests.host import PREFIX, Host
@@ -340,21 +340,12 @@ def test_five_resyncs_are_five_scans(
     monkeypatch.setattr(devicetree, "scan", counted)
     monkeypatch.setattr(settle, "POINTS", (0.0,))  # the series after the start is one scan
 
-    class Counting:
+    class Counting(Publisher):
         def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
             resyncs.append(resync)
             if len(resyncs) == 6:
                 events.put(Event.STOP)
             return Outcome("nowhere", [])
-
-        def drifted(self, labels: Mapping[str, str]) -> bool:
-            return True
-
-        def outdated(self) -> bool:
-            return False
-
-        def close(self) -> None:
-            pass
 
     def settings() -> Settings:
         tables = Settings(

@@ -22,7 +22,7 @@ from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import settle
 from dtagent.overlays.watch import OverlayWatch
-from dtagent.publish.publisher import Outcome
+from dtagent.publish.publisher import Outcome, Publisher
 from tests.host import PREFIX, Host
 from tests.process import DEADLINE, wait_for
 
@@ -84,7 +84,7 @@ def test_a_thread_that_dies_ends_the_agent_with_one_line_and_status_1(
     assert host.labels == {PREFIX + "acme-board": "1"}
 
 
-class Nowhere:
+class Nowhere(Publisher):
     """A publisher that keeps what it is given."""
 
     def __init__(self) -> None:
@@ -93,15 +93,6 @@ class Nowhere:
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         self.labels = labels
         return Outcome("nowhere", [])
-
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        return True
-
-    def outdated(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture

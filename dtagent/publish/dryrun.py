@@ -14,10 +14,10 @@ from dtagent.cluster.connection import Connection
 from dtagent.cluster.patch import Observed, Patch
 from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError
-from dtagent.publish.publisher import Outcome
+from dtagent.publish.publisher import Outcome, Publisher
 
 
-class DryRun:
+class DryRun(Publisher):
     """Prints each patch when it is another than before; with no server, for an empty Node."""
 
     def __init__(self, settings: NodeTable, out: TextIO = sys.stdout) -> None:
@@ -38,10 +38,6 @@ class DryRun:
             print(text, file=self._out, flush=True)
             self._printed = text
         return Outcome(f"dry run for Node {name}", [], labels)
-
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        """Only the server knows."""
-        return True
 
     def outdated(self) -> bool:
         return self._connection.outdated()

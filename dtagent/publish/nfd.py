@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dtagent.cluster import patch
 from dtagent.errors import DtagentError
-from dtagent.publish.publisher import Outcome
+from dtagent.publish.publisher import Outcome, Publisher
 
 
-class NfdPublisher:
+class NfdPublisher(Publisher):
     """Keeps one features file true; nfd-worker and nfd-master take it from there.
 
     `settled` is asked after each publication until it says that nothing is left to look at.
@@ -41,13 +41,6 @@ class NfdPublisher:
         self._is_settled = self._is_settled or self._settled()
         return Outcome(str(self._file), patch.changed(_labels(before), labels), labels)
 
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        """Reading the file tells, and costs next to nothing."""
-        return True
-
-    def outdated(self) -> bool:
-        return False
-
     def clear(self) -> Outcome:
         """Remove the features file."""
         before = self._read()
@@ -62,9 +55,6 @@ class NfdPublisher:
             return self._file.read_text("ascii")
         except (OSError, UnicodeDecodeError):
             return None
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _labels(text: str | None) -> dict[str, str]:

@@ -15,14 +15,14 @@ from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError, NodeReplacedError, RefusedError, UnauthorizedError
 from dtagent.host.log import LABEL_CONTENDED, event
 from dtagent.publish.contention import Contention
-from dtagent.publish.publisher import Outcome
+from dtagent.publish.publisher import Outcome, Publisher
 
 PASSES = 2  # how often an answer may show that something is still to be done
 
 log = logging.getLogger(__name__)
 
 
-class NodePublisher:
+class NodePublisher(Publisher):
     """Keeps the labels of one Kubernetes Node; connects when it has to.
 
     With `changed` the Node is watched once it has been reached, and `changed` called from another

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,10 @@ class Outcome:
     left_alone: tuple[str, ...] = ()
 
 
-class Publisher(Protocol):
+class Publisher(ABC):
     """Something that labels can be made true on. Every failure is a DtagentError."""
 
+    @abstractmethod
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         """Make exactly these our labels there.
 
@@ -28,10 +29,12 @@ class Publisher(Protocol):
         """
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
-        """Whether these may not be our labels there any more."""
+        """Whether these may not be our labels there any more; true where only publishing tells."""
+        return True
 
     def outdated(self) -> bool:
         """Whether what a connection is made of has changed since this was asked last."""
+        return False
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most hold nothing open)
         """Let go of every connection."""
