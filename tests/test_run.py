@@ -106,6 +106,26 @@ def test_a_reload_takes_the_new_configuration(host: Host, agent: Process) -> Non
     wait_for(lambda: host.labels == {"other.example/acme-board": "1"}, "the new prefix")
 
 
+def test_the_node_that_another_configuration_leaves_behind_is_named_with_the_remedy(
+    host: Host,
+) -> None:
+    other = f"{host.name}-other"
+    host.cluster.create_node(other)
+    shutil.copy(host.cluster.admin_kubeconfig(), host.kubeconfig)
+    dropin = host.config.with_name("dtagent.toml.d") / "node.toml"
+    dropin.parent.mkdir()
+    dropin.write_text(f'node.name = "{host.name}"')
+    with start(host) as agent:
+        wait_for(lambda: host.labels == BOARD, "labels on the first Node")
+        dropin.write_text(f'node.name = "{other}"')
+        agent.reload()
+        wait_for(lambda: host.cluster.labels(other) == BOARD, "labels on the other Node")
+        remedy = f"dtagent clear --node-name {host.name}"
+        agent.wait_error(f"Node {host.name} keeps the labels that were set on it: {remedy}")
+    assert host.run("clear", "--node-name", host.name) == 0
+    assert host.labels == {}
+
+
 def test_a_wrong_configuration_is_not_taken_and_the_old_one_stays(
     host: Host, agent: Process
 ) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from dtagent.cluster import backoff, watch
 from dtagent.cluster.patch import Observed
+from dtagent.errors import UnreachableError
 from dtagent.publish.contention import LEAVE, TIMES, WINDOW, Contention
 from tests.host import PREFIX, Host
-from tests.process import Process, wait_for
+from tests.process import DEADLINE, Process, wait_for
 
 BOARD = PREFIX + "acme-board"
 
@@ -164,3 +170,33 @@ def test_one_loss_that_is_seen_twice_counts_once() -> None:
     contention.published({"a": "1"}, "u")
     for turn in range(3 * TIMES):
         assert contention.observed(lost({}), float(turn)) == []
+
+
+@pytest.mark.parametrize(
+    ("lasted", "bounds"), [(-1.0, [1.0] * 8), (math.inf, [1, 2, 4, 8, 16, 32, 60, 60])]
+)
+def test_a_watch_that_an_idle_time_out_cuts_is_begun_again_soon_and_one_that_fails_later(
+    lasted: float, bounds: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load balancer may cut idle connections sooner than the server's bookmarks come."""
+    waits: list[float] = []
+    enough = threading.Event()
+
+    def no_time(_: float, bound: float) -> float:
+        waits.append(bound)
+        if len(waits) >= len(bounds):
+            enough.set()
+        return 0.0
+
+    class Cut:
+        @contextmanager
+        def watch(self, lifetime: float, silence: float) -> Iterator[Iterator[Observed]]:
+            yield iter([lost({})])
+            raise UnreachableError("cut")
+
+    monkeypatch.setattr(watch, "LASTED", lasted)
+    monkeypatch.setattr(backoff, "random", SimpleNamespace(uniform=no_time))
+    cut = watch.NodeWatch(Cut(), lambda: None)  # type: ignore[arg-type]
+    assert enough.wait(DEADLINE)
+    cut.close()
+    assert waits[: len(bounds)] == bounds
