@@ -11,6 +11,7 @@ import pytest
 from deb import root, source
 from deb.__main__ import again
 from deb.build import FLAVOURS, LINTIAN, TOOLS, Flavour, built
+from deb.container import inside, writable
 from deb.host import HostError
 from deb.source import Source
 
@@ -35,29 +36,29 @@ def test_its_suites_lintian_finds_neither_error_nor_warning_and_would_say_so(
     flavour: Flavour, tmp_path: Path
 ) -> None:
     """The build fails on either; here the package is broken to see that."""
-    with root.writable(root.root(flavour.suite, TOOLS)) as folder:
+    with writable(root.root(flavour.suite, TOOLS)) as folder:
         deb = Path(shutil.copy(built(flavour, CHECKOUT), folder / "opt"))
-        root.inside(folder, *LINTIAN, f"/opt/{deb.name}")
+        inside(folder, *LINTIAN, f"/opt/{deb.name}")
         script = (
             f"cd /opt && dpkg-deb -R {deb.name} x && rm x/usr/share/doc/dtagent/copyright"
             " && dpkg-deb -b x broken.deb"
         )
-        root.inside(folder, "sh", "-c", script)
+        inside(folder, "sh", "-c", script)
         with pytest.raises(HostError, match="no-copyright-file"):
-            root.inside(folder, *LINTIAN, "/opt/broken.deb")
+            inside(folder, *LINTIAN, "/opt/broken.deb")
 
 
 def test_a_build_has_no_network(tmp_path: Path) -> None:
-    with root.writable(root.root("trixie", TOOLS)) as folder:
-        interfaces = root.inside(folder, "cat", "/proc/net/dev").splitlines()[2:]
+    with writable(root.root("trixie", TOOLS)) as folder:
+        interfaces = inside(folder, "cat", "/proc/net/dev").splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
 
 
 def test_a_root_stays_what_it_was_made(tmp_path: Path) -> None:
     below = root.root("trixie", TOOLS)
     before = {path: path.lstat().st_ctime_ns for path in below.rglob("*")}
-    with root.writable(below) as folder:
-        root.inside(folder, "sh", "-c", "echo changed > /etc/debian_version && rm -r /usr/share")
+    with writable(below) as folder:
+        inside(folder, "sh", "-c", "echo changed > /etc/debian_version && rm -r /usr/share")
         assert (folder / "etc/debian_version").read_text() == "changed\n"
         assert not (folder / "usr/share").exists()
     assert {path: path.lstat().st_ctime_ns for path in below.rglob("*")} == before

@@ -18,16 +18,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deb.container import NSPAWN
+
 from .cgroup import group
 
 BOOT = 120.0
 """Seconds that a boot may take. Measured: half a second."""
 
 CONSOLE_TAIL = 8192  # bytes
-NSPAWN = (
-    *("systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--notify-ready=yes"),
-    *("--console=pipe", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
-)
+BOOTED = ("--boot", "--notify-ready=yes", "--console=pipe")
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -109,7 +108,7 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
         command = (
             # Into its cgroup first. It ends with us however we end, killed included.
             *("sh", "-c", 'echo $$ > "$0"/cgroup.procs && exec "$@"', str(self._cgroup)),
-            *("setpriv", "--pdeathsig", "TERM", *NSPAWN, f"--machine={self._name}"),
+            *("setpriv", "--pdeathsig", "TERM", *NSPAWN, *BOOTED, f"--machine={self._name}"),
             *(f"--directory={self._root}", f"--bind-ro={self.firmware}:/sys/firmware"),
         )
         environ = {"NOTIFY_SOCKET": str(notify), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deb.root import writable
+from deb.container import writable
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import Tree, write_tree
 from tests.apiserver import ApiServer
