@@ -13,6 +13,7 @@ from deb.__main__ import again
 from deb.build import FLAVOURS, LINTIAN, TOOLS, Flavour, built
 from deb.container import inside, writable
 from deb.host import HostError
+from deb.maintainer import NOBODY
 from deb.source import Source
 
 from .conftest import CHECKOUT, Package, named
@@ -77,10 +78,38 @@ def test_the_source_is_what_git_knows_or_would(tmp_path: Path) -> None:
 
 def test_the_bundled_flavours_source_has_its_own_control_file_and_version(tmp_path: Path) -> None:
     Source.of_checkout().export(tmp_path, bundled=True)
-    own = source.CHECKOUT / source.BUNDLED / "control"
-    assert (tmp_path / "debian/control").read_bytes() == own.read_bytes()
+    _, own = CHECKOUT.files[source.BUNDLED / "control"]
+    assert (tmp_path / "debian/control").read_bytes() == own
     first = (tmp_path / "debian/changelog").read_text().splitlines()[0]
     assert first.startswith(f"dtagent ({source.version()}{source.REVISION}) ")
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_the_maintainer_is_who_builds_or_nobody(
+    bundled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, address in (("A Builder", "builder@build.test"), (None, None)):
+        for key, value in (("DEBFULLNAME", name), ("DEBEMAIL", address)):
+            monkeypatch.setenv(key, value) if value else monkeypatch.delenv(key)
+        folder = tmp_path / str(name)
+        folder.mkdir()
+        Source.of_checkout().export(folder, bundled)
+        expected = f"{name} <{address}>" if name else NOBODY
+        assert f"\nMaintainer: {expected}\n" in (folder / "debian/control").read_text()
+        assert f"\n -- {expected}  " in (folder / "debian/changelog").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("A Builder", ""), ("", "a@b.test"), ("A\nBuilder", "a@b.test"), ("A Builder", "nowhere")],
+)
+def test_half_a_maintainer_is_refused(
+    name: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEBFULLNAME", name)
+    monkeypatch.setenv("DEBEMAIL", address)
+    with pytest.raises(HostError, match="set both"):
+        Source.of_checkout()
 
 
 def test_a_changelog_of_another_version_is_refused(
