@@ -4,6 +4,11 @@ PYTHON ?= python3
 PYTHON_DEBIAN13 ?= $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/python3 $(PYTHON); do \
 	$$p -c 'import venv' 2>/dev/null && echo $$p && break; done)
 PYTEST = -m pytest -p no:cacheprovider
+# Side by side, since most of the time machines and agents wait: several processes, each with an API
+# server of its own (pytest-xdist), and by module, whose tests share a machine or their faults.
+# ARGS="-n 0" has one test after the other, which --pdb needs.
+SIDE_BY_SIDE = -n auto --maxprocesses 4
+BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
 # What has a target of its own.
 APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb
 
@@ -22,14 +27,14 @@ test-debian13: .venv-debian13/.test
 	.venv-debian13/bin/python $(PYTEST) $(APART) $(ARGS)
 
 test-board: .venv/.test
-	.venv/bin/python $(PYTEST) -rP tests/board $(ARGS)
+	.venv/bin/python $(PYTEST) -rP $(SIDE_BY_SIDE) tests/board $(ARGS)
 
 # Root: containers of two Debian releases, and the packages in them.
 test-system: .venv/.test
-	.venv/bin/python $(PYTEST) tests/system tests/deb $(ARGS)
+	.venv/bin/python $(PYTEST) $(BY_MODULE) tests/system tests/deb $(ARGS)
 
 test-faults: .venv/.test
-	.venv/bin/python $(PYTEST) -rP tests/faults $(ARGS)
+	.venv/bin/python $(PYTEST) -rP $(BY_MODULE) tests/faults $(ARGS)
 
 # The long forms, more than half an hour of them, and docs/faults.md anew.
 test-long: .venv/.test

@@ -35,8 +35,8 @@ def main() -> int:
     parser.add_argument("--twice", action="store_true", help="compare with a second build")
     options = parser.parse_args()
     DIST.mkdir(exist_ok=True)
-    checkout = Source.of_checkout()
     try:
+        checkout = Source.of_checkout()
         for flavour in FLAVOURS:
             file = Path(shutil.copy(built(flavour, checkout), DIST))
             print(f"{file.relative_to(CHECKOUT)}: {file.stat().st_size / 1e6:.1f} MB")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deb import cache, host, root, source, wheels
+from deb import cache, container, host, root, source, wheels
 from deb.source import Source
 
 TOOLS = (
@@ -39,6 +39,11 @@ class Flavour:
     @property
     def bundled(self) -> bool:
         return self.architecture != "all"
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether it can be installed on this machine."""
+        return self.architecture in ("all", root.architecture())
 
     @property
     def file(self) -> str:
@@ -74,7 +79,7 @@ def built(flavour: Flavour, checkout: Source | None = None) -> Path:
 @contextmanager
 def laid_out(checkout: Source, flavour: Flavour, below: Path) -> Iterator[Path]:
     """A throw-away root with the flavour's source, and its wheels, under PLACE."""
-    with root.writable(below) as folder:
+    with container.writable(below) as folder:
         place = folder / PLACE.strip("/") / "dtagent"
         place.mkdir(parents=True)
         checkout.export(place, flavour.bundled)
@@ -98,9 +103,9 @@ def build(
     set_variables = [f"{name}={value}" for name, value in variables.items()]
     place = f"{PLACE}/dtagent"
     masked = ("sh", "-c", 'umask "$0" && exec env "$@"', umask, *set_variables)
-    root.inside(folder, *masked, *BUILD, *host_architecture, cwd=place)
+    container.inside(folder, *masked, *BUILD, *host_architecture, cwd=place)
     try:
-        said = root.inside(folder, *LINTIAN, f"{PLACE}/{flavour.file}", cwd=PLACE)
+        said = container.inside(folder, *LINTIAN, f"{PLACE}/{flavour.file}", cwd=PLACE)
     except host.HostError as error:
         raise host.HostError(f"{flavour.file}: {error}") from error
     shutil.copy(folder / PLACE.strip("/") / flavour.file, made)

@@ -17,8 +17,9 @@ from pathlib import Path
 
 def home() -> Path:
     """The cache's own folder, made if need be."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(base).expanduser() / "dtagent"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # One that is not absolute is to be ignored (XDG Base Directory Specification).
+    folder = (given if given.is_absolute() else Path.home() / ".cache") / "dtagent"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

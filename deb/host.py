@@ -13,6 +13,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+TIMEOUT = 3600.0
+"""Seconds for one command. The longest takes five minutes on two processors: kube-apiserver."""
+
 
 class HostError(Exception):
     """This machine cannot do what is asked of it, for the reason given."""
@@ -24,25 +27,29 @@ def run(
     cwd: Path | None = None,
     merged: bool = True,
 ) -> str:
-    """Run one command to its end and return what it printed; unmerged, its stdout alone.
+    """Run one command, for an hour at the most, and return what it printed; unmerged, its stdout.
 
     A failure is a HostError with the last lines of the command's output, which is all that a
     reader of a CI log wants of a long build.
     """
     words = [os.fspath(word) for word in command]
-    # mkfs.ext4 and debootstrap live in sbin, which an ordinary user's PATH lacks.
+    # mkfs.ext4 lives in sbin, which an ordinary user's PATH lacks.
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    done = subprocess.run(
-        words,
-        cwd=cwd,
-        env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"{shlex.join(words)}: {error}") from error
     if done.returncode:
         tail = "\n".join([*done.stdout.splitlines()[-25:], *(done.stderr or "").splitlines()[-25:]])
         raise HostError(f"{shlex.join(words)} exited {done.returncode}\n{tail}")

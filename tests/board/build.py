@@ -1,14 +1,11 @@
-"""Builds what the board boots, or finds it in the cache: python3 -m tests.board.build"""
+"""What the board boots, built or from the cache."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deb.host import HostError, ensure
+from deb.host import ensure
 
 from .kernel import kernel
 from .rootfs import rootfs
@@ -43,25 +40,3 @@ def images() -> Images:
     """Both images, built if they are not there yet: minutes then, well under a second if not."""
     ensure(PACKAGES)
     return Images(kernel=kernel(), rootfs=rootfs())
-
-
-def main() -> int:
-    """Build everything, saying how long each part took."""
-    steps: dict[str, Callable[[], object]] = {
-        "host packages": lambda: ensure(PACKAGES),
-        "rootfs": rootfs,
-        "kernel": kernel,
-    }
-    for name, step in steps.items():
-        began = time.monotonic()
-        try:
-            made = step()
-        except HostError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            return 1
-        print(f"{name}: {time.monotonic() - began:.0f} s {made or ''}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

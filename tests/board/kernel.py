@@ -10,10 +10,9 @@ import os
 import shutil
 from pathlib import Path
 
-from deb import apt
-from deb.apt import Apt
 from deb.cache import cached
 from deb.host import HostError, run
+from deb.root import unpacked
 
 HERE = Path(__file__).parent
 FRAGMENT = HERE / "kernel.fragment"
@@ -26,30 +25,24 @@ CROSS = {"ARCH": "arm64", "CROSS_COMPILE": "aarch64-linux-gnu-"}
 
 def kernel() -> Path:
     """The kernel image, from the cache or built now."""
-    inputs = [Path(__file__), Path(apt.__file__), FRAGMENT, *DRIVER.iterdir()]
+    inputs = [Path(__file__), FRAGMENT, *DRIVER.iterdir()]
     return cached("board-kernel", inputs, _build) / "Image"
 
 
 def _build(result: Path, scratch: Path) -> None:
-    tree = scratch / "linux"
-    tree.mkdir()
-    _unpack_source(Apt(scratch / "apt", "trixie", "arm64").fetch_alone(SOURCE), tree)
+    package, tree = scratch / "package", scratch / "linux"
+    for folder in (package, tree):
+        folder.mkdir()
+    unpacked("trixie", "arm64", [SOURCE], package)
+    unread = [f"--exclude={SOURCE}/{pattern}" for pattern in UNREAD]
+    archive = package / f"usr/src/{SOURCE}.tar.xz"
+    run("tar", "-xJf", archive, "--strip-components=1", *unread, "-C", tree)
     _add_driver(tree)
     run("make", "-s", "allnoconfig", cwd=tree, env={**CROSS, "KCONFIG_ALLCONFIG": str(FRAGMENT)})
     _check_configuration(tree / ".config")
     run("make", "-s", f"-j{os.cpu_count() or 1}", "Image", cwd=tree, env=CROSS)
     shutil.copy(tree / "arch/arm64/boot/Image", result / "Image")
     shutil.copy(tree / ".config", result / "config")
-
-
-def _unpack_source(deb: Path, tree: Path) -> None:
-    script = (
-        'deb=$1 tree=$2; shift 2; dpkg-deb --fsys-tarfile "$deb"'
-        ' | tar -xO --wildcards "./usr/src/linux-source-*.tar.xz"'
-        ' | tar -xJ --strip-components=1 --wildcards "$@" -C "$tree"'
-    )
-    unread = [f"--exclude={SOURCE}/{pattern}" for pattern in UNREAD]
-    run("bash", "-o", "pipefail", "-c", script, "unpack", deb, tree, *unread)
 
 
 def _add_driver(tree: Path) -> None:

@@ -12,8 +12,9 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.machine import CONSOLE_TAIL, CommandTimeout, MachineError, Result
 
 from . import qemu
 from .build import Images, images
@@ -22,24 +23,6 @@ from .payload import write_payload
 
 GRACE = 10.0  # seconds that an answer may take on top of its command's own deadline
 PUT_TIMEOUT = 60.0  # seconds; the driver may have been told to take its time
-CONSOLE_TAIL = 8192  # bytes
-
-
-class BoardError(Exception):
-    """The board did not do what it was asked to; the message has what it said."""
-
-
-class CommandTimeout(BoardError):
-    """A command ran past its deadline and was killed. The board is fine."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a command on the board ended."""
-
-    status: int
-    stdout: str
-    stderr: str
 
 
 class Board(contextlib.AbstractContextManager["Board"]):
@@ -82,16 +65,15 @@ class Board(contextlib.AbstractContextManager["Board"]):
     def run(self, command: str, timeout: float = 60.0, *, check: bool = False) -> Result:
         """Run a command under sh as root, for `timeout` seconds at the most.
 
-        Raises CommandTimeout past that, and with `check` BoardError for a status other than 0.
+        Raises CommandTimeout past that, and with `check` MachineError for a status other than 0.
         What the command left running in the background stays.
         """
         answer = self._request("run", {"command": command, "timeout": timeout}, timeout)
         status, stdout, stderr = answer["status"], str(answer["stdout"]), str(answer["stderr"])
         if status is None:
             raise CommandTimeout(f"killed after {timeout:g} s: {command}\n{stdout}{stderr}")
-        if check and status:
-            raise BoardError(f"exit status {status}: {command}\n{stdout}{stderr}")
-        return Result(int(str(status)), stdout, stderr)
+        result = Result(int(str(status)), stdout, stderr)
+        return result.checked(command) if check else result
 
     def put(self, path: str, data: bytes | Path, mode: int = 0o644) -> None:
         """Write a file on the board: opened, written, closed, as overlays are applied.
@@ -124,7 +106,7 @@ class Board(contextlib.AbstractContextManager["Board"]):
         try:
             self._channel.greeting(self._boot_timeout)
         except ChannelError as error:
-            raise BoardError(f"no boot: {error}\n{self.console()}") from error
+            raise MachineError(f"no boot: {error}\n{self.console()}") from error
 
     def _request(
         self, kind: str, arguments: dict[str, object], timeout: float
@@ -132,9 +114,9 @@ class Board(contextlib.AbstractContextManager["Board"]):
         try:
             answer = self._channel.request(kind, arguments, timeout + GRACE)
         except ChannelError as error:
-            raise BoardError(f"{error}\n{self.console()}") from error
+            raise MachineError(f"{error}\n{self.console()}") from error
         if "error" in answer:
-            raise BoardError(str(answer["error"]))
+            raise MachineError(str(answer["error"]))
         return answer
 
 

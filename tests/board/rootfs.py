@@ -12,10 +12,9 @@ import os
 import shutil
 from pathlib import Path
 
-from deb import apt
-from deb.apt import Apt, unpack
 from deb.cache import cached
 from deb.host import run
+from deb.root import RECIPE, architecture, unpacked
 
 from .dpkg import record
 
@@ -80,8 +79,8 @@ SPARE = 256 << 20  # bytes left free for what the tests bring along
 
 def rootfs() -> Path:
     """The ext4 image, from the cache or built now. It is to be booted as a snapshot only."""
-    modules = [Path(__file__), Path(apt.__file__), HERE / "dpkg.py"]
-    return cached("board-rootfs", [*modules, *GUEST.iterdir()], _build) / "rootfs.ext4"
+    modules = [Path(__file__), HERE / "dpkg.py"]
+    return cached("board-rootfs", [*RECIPE, *modules, *GUEST.iterdir()], _build) / "rootfs.ext4"
 
 
 def _build(result: Path, scratch: Path) -> None:
@@ -89,16 +88,23 @@ def _build(result: Path, scratch: Path) -> None:
     tools = scratch / "tools"
     for folder in (root, tools):
         folder.mkdir()
-    for deb in Apt(scratch / "apt", "trixie", "arm64").fetch(*PACKAGES):
-        unpack(deb, root, without=UNWANTED)
+    for deb in unpacked("trixie", "arm64", PACKAGES, root):
         record(deb, root)
-    native = run("dpkg", "--print-architecture").strip()
-    for deb in Apt(scratch / "apt-native", "trixie", native).fetch(*TOOLS):
-        unpack(deb, tools, without=UNWANTED)
+    unpacked("trixie", architecture(), TOOLS, tools)
+    _remove_unwanted(root)
     _configure(root, tools)
     _byte_compile(root, tools)
     shutil.copy(root / "var/lib/dpkg/status", result / "packages")
     _make_image(root, result / "rootfs.ext4")
+
+
+def _remove_unwanted(root: Path) -> None:
+    for pattern in UNWANTED:
+        for path in root.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _native(tools: Path, program: str, *arguments: str | Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from deb import root, source
 from deb.__main__ import again
 from deb.build import FLAVOURS, LINTIAN, TOOLS, Flavour, built
+from deb.container import inside, writable
 from deb.host import HostError
+from deb.maintainer import NOBODY
 from deb.source import Source
 
 from .conftest import CHECKOUT, Package, named
@@ -35,29 +37,29 @@ def test_its_suites_lintian_finds_neither_error_nor_warning_and_would_say_so(
     flavour: Flavour, tmp_path: Path
 ) -> None:
     """The build fails on either; here the package is broken to see that."""
-    with root.writable(root.root(flavour.suite, TOOLS)) as folder:
+    with writable(root.root(flavour.suite, TOOLS)) as folder:
         deb = Path(shutil.copy(built(flavour, CHECKOUT), folder / "opt"))
-        root.inside(folder, *LINTIAN, f"/opt/{deb.name}")
+        inside(folder, *LINTIAN, f"/opt/{deb.name}")
         script = (
             f"cd /opt && dpkg-deb -R {deb.name} x && rm x/usr/share/doc/dtagent/copyright"
             " && dpkg-deb -b x broken.deb"
         )
-        root.inside(folder, "sh", "-c", script)
+        inside(folder, "sh", "-c", script)
         with pytest.raises(HostError, match="no-copyright-file"):
-            root.inside(folder, *LINTIAN, "/opt/broken.deb")
+            inside(folder, *LINTIAN, "/opt/broken.deb")
 
 
 def test_a_build_has_no_network(tmp_path: Path) -> None:
-    with root.writable(root.root("trixie", TOOLS)) as folder:
-        interfaces = root.inside(folder, "cat", "/proc/net/dev").splitlines()[2:]
+    with writable(root.root("trixie", TOOLS)) as folder:
+        interfaces = inside(folder, "cat", "/proc/net/dev").splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
 
 
 def test_a_root_stays_what_it_was_made(tmp_path: Path) -> None:
     below = root.root("trixie", TOOLS)
     before = {path: path.lstat().st_ctime_ns for path in below.rglob("*")}
-    with root.writable(below) as folder:
-        root.inside(folder, "sh", "-c", "echo changed > /etc/debian_version && rm -r /usr/share")
+    with writable(below) as folder:
+        inside(folder, "sh", "-c", "echo changed > /etc/debian_version && rm -r /usr/share")
         assert (folder / "etc/debian_version").read_text() == "changed\n"
         assert not (folder / "usr/share").exists()
     assert {path: path.lstat().st_ctime_ns for path in below.rglob("*")} == before
@@ -76,10 +78,38 @@ def test_the_source_is_what_git_knows_or_would(tmp_path: Path) -> None:
 
 def test_the_bundled_flavours_source_has_its_own_control_file_and_version(tmp_path: Path) -> None:
     Source.of_checkout().export(tmp_path, bundled=True)
-    own = source.CHECKOUT / source.BUNDLED / "control"
-    assert (tmp_path / "debian/control").read_bytes() == own.read_bytes()
+    _, own = CHECKOUT.files[source.BUNDLED / "control"]
+    assert (tmp_path / "debian/control").read_bytes() == own
     first = (tmp_path / "debian/changelog").read_text().splitlines()[0]
     assert first.startswith(f"dtagent ({source.version()}{source.REVISION}) ")
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_the_maintainer_is_who_builds_or_nobody(
+    bundled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, address in (("A Builder", "builder@build.test"), (None, None)):
+        for key, value in (("DEBFULLNAME", name), ("DEBEMAIL", address)):
+            monkeypatch.setenv(key, value) if value else monkeypatch.delenv(key)
+        folder = tmp_path / str(name)
+        folder.mkdir()
+        Source.of_checkout().export(folder, bundled)
+        expected = f"{name} <{address}>" if name else NOBODY
+        assert f"\nMaintainer: {expected}\n" in (folder / "debian/control").read_text()
+        assert f"\n -- {expected}  " in (folder / "debian/changelog").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("A Builder", ""), ("", "a@b.test"), ("A\nBuilder", "a@b.test"), ("A Builder", "nowhere")],
+)
+def test_half_a_maintainer_is_refused(
+    name: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEBFULLNAME", name)
+    monkeypatch.setenv("DEBEMAIL", address)
+    with pytest.raises(HostError, match="set both"):
+        Source.of_checkout()
 
 
 def test_a_changelog_of_another_version_is_refused(

@@ -46,10 +46,12 @@ def test_what_every_release_has_new_enough_comes_from_it(package: Package) -> No
 
 
 def test_the_agents_modules_are_the_checkouts(package: Package) -> None:
-    modules = {path.name: content for path, (_, content) in CHECKOUT.files.items()
+    modules = {str(path): content for path, (_, content) in CHECKOUT.files.items()
                if path.parts[0] == "dtagent"}  # fmt: skip
-    installed = (package.library / "dtagent").iterdir()
-    assert {path.name: path.read_bytes() for path in installed} == modules
+    installed = [path for path in (package.library / "dtagent").rglob("*") if path.is_file()]
+    assert {
+        str(path.relative_to(package.library)): path.read_bytes() for path in installed
+    } == modules
 
 
 def test_the_launcher_starts_an_isolated_interpreter(package: Package) -> None:

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from deb import root
 from deb.build import FLAVOURS, Flavour, built
+from deb.container import inside, writable
 from deb.host import run
+from deb.package import depends
+from deb.root import root
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import write_tree
 
 from .conftest import CHECKOUT, Package, named
 
-HERE = run("dpkg", "--print-architecture").strip()
-INSTALLABLE = [flavour for flavour in FLAVOURS if flavour.architecture in ("all", HERE)]
+INSTALLABLE = [flavour for flavour in FLAVOURS if flavour.runs_here]
 EXPECTED = ("nvidia,jetson-nano", "nvidia,tegra210")
 # dpkg's and apt's own records, which a removal leaves as it must.
 RECORDS = re.compile(
@@ -30,16 +31,11 @@ RECORDS = re.compile(
 )
 
 
-def depends(deb: Path) -> list[str]:
-    relations = run("dpkg-deb", "--field", deb, "Depends").strip().split(",")
-    return sorted({re.split(r"[\s:(]", relation.strip())[0] for relation in relations})
-
-
 @contextmanager
 def debian(suite: str, *debs: Path) -> Iterator[Path]:
     """A release with all that these .deb files depend on, and they themselves under /opt."""
     needed = {name for deb in debs for name in depends(deb)}
-    with root.writable(root.root(suite, ["init-system-helpers", *sorted(needed)])) as folder:
+    with writable(root(suite, ["init-system-helpers", *sorted(needed)])) as folder:
         for deb in debs:
             run("cp", deb, folder / "opt")
         write_tree(JETSON_NANO, folder / "srv/tree")
@@ -57,7 +53,7 @@ def paths(folder: Path) -> set[str]:
 
 
 def install(folder: Path, deb: Path) -> None:
-    root.inside(folder, "apt-get", "-qy", "install", f"/opt/{deb.name}")
+    inside(folder, "apt-get", "-qy", "install", f"/opt/{deb.name}")
 
 
 @pytest.fixture(scope="module", params=INSTALLABLE, ids=named)
@@ -75,14 +71,14 @@ def installed(flavour: Flavour) -> Iterator[Path]:
 
 
 def test_the_command_works(installed: Path) -> None:
-    scanned = root.inside(installed, "dtagent", "scan", "--root", "/srv/tree")
+    scanned = inside(installed, "dtagent", "scan", "--root", "/srv/tree")
     keys = [line.partition(":")[0] for line in scanned.splitlines()]
     assert keys == [f"beta.devicetree.org/{each.replace(',', '-')}" for each in EXPECTED]
 
 
 def test_the_command_takes_no_module_from_its_caller(installed: Path) -> None:
     (installed / "srv/dtagent.py").write_text("raise SystemExit('a stranger')\n")
-    version = root.inside(installed, "env", "PYTHONPATH=/srv", "dtagent", "--version", cwd="/srv")
+    version = inside(installed, "env", "PYTHONPATH=/srv", "dtagent", "--version", cwd="/srv")
     assert version.startswith("dtagent ")
 
 
@@ -98,8 +94,8 @@ def test_every_module_is_compiled_so_that_a_read_only_start_is_quick(installed: 
 
 def test_running_the_command_writes_nothing(installed: Path) -> None:
     before = paths(installed)
-    root.inside(installed, "dtagent", "scan", "--root", "/srv/tree")
-    root.inside(installed, "dtagent", "check-config")
+    inside(installed, "dtagent", "scan", "--root", "/srv/tree")
+    inside(installed, "dtagent", "check-config")
     assert paths(installed) == before
 
 
@@ -113,10 +109,10 @@ def test_purge_leaves_nothing(flavour: Flavour) -> None:
         before = paths(folder)
         install(folder, deb)
         (folder / "etc/dtagent.toml.d/10-mine.toml").write_text('log_level = "debug"\n')
-        root.inside(folder, "dtagent", "check-config")
-        root.inside(folder, "apt-get", "-qy", "remove", "dtagent")
+        inside(folder, "dtagent", "check-config")
+        inside(folder, "apt-get", "-qy", "remove", "dtagent")
         assert (folder / "etc/dtagent.toml.d/10-mine.toml").exists()
-        root.inside(folder, "apt-get", "-qy", "purge", "dtagent")
+        inside(folder, "apt-get", "-qy", "purge", "dtagent")
         assert paths(folder) == before
 
 
@@ -132,7 +128,5 @@ def test_an_upgrade_of_the_release_goes_from_the_bundled_flavour_to_the_other(
         assert (folder / "etc/dtagent.toml").read_text() == 'log_level = "debug"\n'
         assert (folder / "usr/lib/systemd/system/dtagent.service").is_file()
         assert {path.name for path in (folder / "usr/lib/dtagent").iterdir()} == {"dtagent"}
-        assert (
-            root.inside(folder, "dpkg", "--verify", "dtagent") == "??5?????? c /etc/dtagent.toml\n"
-        )
-        assert "acme" not in root.inside(folder, "dtagent", "scan", "--root", "/srv/tree")
+        assert inside(folder, "dpkg", "--verify", "dtagent") == "??5?????? c /etc/dtagent.toml\n"
+        assert "acme" not in inside(folder, "dtagent", "scan", "--root", "/srv/tree")

@@ -7,15 +7,15 @@ minutes. Ubuntu 22.04's CPython is not to be had from Debian; pyenv's stands in 
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from deb import apt, cache, host
+from deb import cache, host, root
 from deb.build import FLAVOURS, Flavour
+from deb.package import depends
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import write_tree
 
@@ -28,11 +28,14 @@ beta.devicetree.org/nvidia-jetson-nano: 1
 beta.devicetree.org/nvidia-tegra210: 1
 """
 IMPORTS = """
-import sys
+import importlib, pkgutil, sys
 sys.path.insert(0, "/usr/lib/dtagent")
-import dtagent.agent, dtagent.cli
-from dtagent.cluster import pool
-print(pool._client()[0].__file__)
+import dtagent
+for module in pkgutil.walk_packages(dtagent.__path__, "dtagent."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from dtagent.cluster import client
+print(client.modules()[0].__file__)
 """
 
 
@@ -54,16 +57,12 @@ def board(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def depended_on(package: Package) -> Path:
     """What the package depends on in Debian 12, unpacked."""
-    relations = re.split(r",\s*", package.fields["Depends"])
-    names = sorted({re.split(r"[\s:(]", relation)[0] for relation in relations})
-    flavour = package.flavour
+    names, flavour = depends(package.deb), package.flavour
 
-    def make(made: Path, scratch: Path) -> None:
-        private = apt.Apt(scratch / "apt", flavour.suite, flavour.architecture)
-        for deb in private.fetch(*names):
-            apt.unpack(deb, made, without=("usr/share/doc/*", "usr/share/locale/*"))
+    def make(made: Path, _: Path) -> None:
+        root.unpacked(flavour.suite, flavour.architecture, names, made)
 
-    inputs: list[Path | str] = [Path(apt.__file__), flavour.suite, " ".join(names)]
+    inputs: list[Path | str] = [*root.RECIPE, flavour.suite, " ".join(names)]
     return cache.cached(f"depends-{flavour.architecture}", inputs, make)
 
 

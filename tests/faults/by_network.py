@@ -56,7 +56,9 @@ def edited_behind_it(scene: Scene) -> None:
     scene.edit({BOARD: None})
 
 
-def treated(name: str, treatment: Treatment, says: str = "", sticks: bool = False) -> Fault:
+def treated(
+    name: str, treatment: Treatment, says: str = "", sticks: bool = False, blocks: bool = True
+) -> Fault:
     """Everybody is treated so from the begin of the fault to its end; who is stuck stays stuck."""
 
     def begin(scene: Scene) -> None:
@@ -64,7 +66,7 @@ def treated(name: str, treatment: Treatment, says: str = "", sticks: bool = Fals
         scene.tcp.cut()
 
     return Fault(
-        name, begin, lambda scene: scene.tcp.treat(), says=says, sticks=sticks, blocks=bool(says)
+        name, begin, lambda scene: scene.tcp.treat(), says=says, sticks=sticks, blocks=blocks
     )
 
 
@@ -74,10 +76,11 @@ FAULTS = [
     Fault("flapping", flap, accept, blocks=False, lines=FLAPS * LINES_OF_AN_OUTAGE),
     treated("black-hole", Treatment(hold=True), SILENT, sticks=True),
     treated("reset-on-connect", Treatment(reset=True), CUT),
-    treated("slow", Treatment(delay=0.3)),
+    treated("slow", Treatment(delay=0.3), blocks=False),
     treated("dripping", Treatment(delay=0.25, piece=1), SILENT, sticks=True),
     treated("cut-in-handshake", Treatment(limit=100), f"TLS|{CUT}"),
-    treated("cut-in-answer", Treatment(limit=2000), f"TLS|{CUT}"),
+    # A patch whose answer is cut has reached the server, where it was the first that was asked.
+    treated("cut-in-answer", Treatment(limit=2000), f"TLS|{CUT}", blocks=False),
     treated("not-tls", Treatment(says=NOT_TLS), "TLS"),
     Fault("half-open", lambda scene: scene.tcp.freeze(), says=SILENT, sticks=True, seconds=1),
     Fault("reset", lambda scene: scene.tcp.cut(), blocks=False),

@@ -16,13 +16,13 @@ from tests.apiserver import ApiServer
 
 from . import report
 from .audit import outside
-from .fault import Outcome
 from .nodes import Nodes
 from .table import FAULTS
 
 LONG_NAMES = ("random-steps",)
-OUTCOMES = pytest.StashKey[list[Outcome]]()
-FIGURES = pytest.StashKey[list[str]]()
+FAULT, FIGURE = "fault", "figure"
+"""Properties of a test's report: the row of a fault, and a line for the end of the run. Whichever
+process runs the test, its report comes to the one that prints (pytest-xdist)."""
 
 
 def token(name: str) -> str:
@@ -40,25 +40,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--docs", type=Path, help="write the table and the figures to this file too")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[OUTCOMES], config.stash[FIGURES] = [], []
-
-
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    outcomes, figures = config.stash[OUTCOMES], config.stash[FIGURES]
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    told = [
+        property for each in reports if each.when == "call" for property in each.user_properties
+    ]
+    rows, figures = ([value for name, value in told if name == kind] for kind in (FAULT, FIGURE))
     terminalreporter.section("faults")
-    for line in (*report.table(outcomes), *figures):
+    for line in (*report.table(rows), *figures):
         terminalreporter.write_line(line)
     if docs := config.getoption("--docs"):
-        report.write(docs, outcomes, figures)
-
-
-@pytest.fixture(scope="session")
-def figures(request: pytest.FixtureRequest) -> list[str]:
-    """Lines for the end of the run, and for the docs."""
-    return request.config.stash[FIGURES]
+        report.write(docs, rows, figures)
 
 
 @pytest.fixture(scope="session")

@@ -28,24 +28,22 @@ after, and at the worst moment of the agent's life.
 HEADER = ("fault", "healed after", "requests", "lines", "memory: before", "after", "worst")
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+def row(outcome: Outcome) -> list[str]:
+    """What the table says of one fault, under HEADER."""
     return [
-        (
-            outcome.fault.name,
-            f"{outcome.healed:.1f} s",
-            str(outcome.requests),
-            str(len(outcome.lines)),
-            f"{outcome.before:.0f}",
-            f"{outcome.after:.0f}",
-            f"{outcome.peak:.0f}",
-        )
-        for outcome in outcomes
+        outcome.fault.name,
+        f"{outcome.healed:.1f} s",
+        str(outcome.requests),
+        str(len(outcome.lines)),
+        f"{outcome.before:.0f}",
+        f"{outcome.after:.0f}",
+        f"{outcome.peak:.0f}",
     ]
 
 
-def table(outcomes: Sequence[Outcome]) -> list[str]:
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table that reads well on a terminal too."""
-    cells = [HEADER, *rows(outcomes)]
+    cells = [HEADER, *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
@@ -55,9 +53,9 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def write(file: Path, outcomes: Sequence[Outcome], figures: Sequence[str]) -> None:
+def write(file: Path, rows: Sequence[Sequence[str]], figures: Sequence[str]) -> None:
     """The whole of docs/faults.md, as of today."""
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     introduction = INTRODUCTION.format(date=date, processors=os.cpu_count())
-    parts = [introduction, *table(outcomes), ""]
+    parts = [introduction, *table(rows), ""]
     file.write_text("\n".join([*parts, *(f"- {figure}" for figure in figures)]).rstrip() + "\n")

@@ -5,7 +5,7 @@ Several agents have their faults at once, each on a Node of its own: most of a f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +14,9 @@ import pytest
 
 from tests.apiserver import ApiServer
 
-from . import fault
+from . import fault, report
 from .audit import outside
-from .conftest import OUTCOMES, token
+from .conftest import FAULT, token
 from .fault import Fault, Outcome
 from .nodes import Nodes
 from .scene import Scene
@@ -56,10 +56,12 @@ def outcomes(
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_labels_are_right_after(
-    name: str, outcomes: dict[str, Future[Outcome]], request: pytest.FixtureRequest
+    name: str,
+    outcomes: dict[str, Future[Outcome]],
+    record_property: Callable[[str, object], None],
 ) -> None:
     if reason := FAULTS[name].impossible():
         pytest.skip(reason)
     outcome = outcomes[name].result()
-    request.config.stash[OUTCOMES].append(outcome)
+    record_property(FAULT, report.row(outcome))
     assert outcome.broken == []

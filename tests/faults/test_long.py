@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from tests.apiserver import ApiServer
 
-from .conftest import token
+from .conftest import FIGURE, token
 from .kills import Kills, foreign_kept
 from .nodes import Nodes
 from .random_steps import Walk
@@ -25,6 +26,7 @@ from .rotation import Rotation
 from .scene import Renewal, Scene
 
 CONNECTIONS = 2  # of an agent whose certificate lives: one to watch, one for all the rest
+Record: TypeAlias = Callable[[str, object], None]
 STYLES: dict[str, Callable[[Scene], Renewal]] = {"k3s": K3s, "kubeadm": Kubeadm}
 
 
@@ -47,7 +49,7 @@ def summary(seconds: Sequence[float]) -> str:
 
 
 def test_labels_are_the_trees_at_every_quiet_point_of_a_random_walk(
-    scene: Callable[..., Scene], pytestconfig: pytest.Config, seed: int, figures: list[str]
+    scene: Callable[..., Scene], pytestconfig: pytest.Config, seed: int, record_property: Record
 ) -> None:
     steps = pytestconfig.getoption("--steps")
     walked = scene("random-steps", by_token=True)
@@ -62,28 +64,30 @@ def test_labels_are_the_trees_at_every_quiet_point_of_a_random_walk(
         print(*walk.taken, *walked.journal, sep="\n")
         raise
     assert walked.agent.popen.poll() is None
-    figures.append(
+    record_property(
+        FIGURE,
         f"{steps} random fault and overlay steps (seed {seed}): right labels at all {len(waits)} "
-        f"quiet points, {summary(waits)} after the last fault ended"
+        f"quiet points, {summary(waits)} after the last fault ended",
     )
 
 
 def test_killed_at_any_moment_labels_are_right_after_the_restart_and_no_others_were_touched(
-    scene: Callable[..., Scene], pytestconfig: pytest.Config, seed: int, figures: list[str]
+    scene: Callable[..., Scene], pytestconfig: pytest.Config, seed: int, record_property: Record
 ) -> None:
     killed = scene("kills")
     print(f"--seed {seed}")
     kills = Kills(killed, seed)
     waits = list(kills.go(pytestconfig.getoption("--kills")))
     assert foreign_kept(killed)
-    figures.append(
+    record_property(
+        FIGURE,
         f"{kills.kills} times kill -9 (seed {seed}): right labels after each of {len(waits)} "
-        f"restarts, {summary(waits)} after it, and no label of others was touched"
+        f"restarts, {summary(waits)} after it, and no label of others was touched",
     )
 
 
 def test_a_renewed_certificate_is_picked_up_with_no_publication_missed_and_no_restart(
-    scene: Callable[..., Scene], pytestconfig: pytest.Config, figures: list[str]
+    scene: Callable[..., Scene], pytestconfig: pytest.Config, record_property: Record
 ) -> None:
     life, renewals = (pytestconfig.getoption(name) for name in ("--certificate-life", "--renewals"))
 
@@ -100,8 +104,9 @@ def test_a_renewed_certificate_is_picked_up_with_no_publication_missed_and_no_re
             assert len(renewed.agents) == 1
             assert renewed.agent.popen.poll() is None
             assert [line for line in renewed.journal if "trying again" in line] == []
-            figures.append(
+            record_property(
+                FIGURE,
                 f"certificates of {life} s, renewed {renewals} times at half of that as {style} "
                 f"does: all {len(taken)} changes of the tree published, {summary(taken)} after "
-                "them, without a restart and without an outage in the journal"
+                "them, without a restart and without an outage in the journal",
             )

@@ -15,19 +15,17 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from deb.container import NSPAWN
+from tests.machine import CONSOLE_TAIL, CommandTimeout, MachineError, Result
 
 from .cgroup import group
 
 BOOT = 120.0
 """Seconds that a boot may take. Measured: half a second."""
 
-CONSOLE_TAIL = 8192  # bytes
-NSPAWN = (
-    *("systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--notify-ready=yes"),
-    *("--console=pipe", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
-)
+BOOTED = ("--boot", "--notify-ready=yes", "--console=pipe")
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -35,19 +33,6 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "SYSTEMD_PAGER": "",
 }
-
-
-class MachineError(Exception):
-    """The machine did not do what it was asked to; the message has what it said."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a command on the machine ended."""
-
-    status: int
-    stdout: str
-    stderr: str
 
 
 class Machine(contextlib.AbstractContextManager["Machine"]):
@@ -109,7 +94,7 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
         command = (
             # Into its cgroup first. It ends with us however we end, killed included.
             *("sh", "-c", 'echo $$ > "$0"/cgroup.procs && exec "$@"', str(self._cgroup)),
-            *("setpriv", "--pdeathsig", "TERM", *NSPAWN, f"--machine={self._name}"),
+            *("setpriv", "--pdeathsig", "TERM", *NSPAWN, *BOOTED, f"--machine={self._name}"),
             *(f"--directory={self._root}", f"--bind-ro={self.firmware}:/sys/firmware"),
         )
         environ = {"NOTIFY_SOCKET": str(notify), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
@@ -167,11 +152,9 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise MachineError(f"not within {timeout:g} s: {command}\n{error.output}") from error
-        if check and done.returncode:
-            said = f"{done.stdout}{done.stderr}"
-            raise MachineError(f"exit status {done.returncode}: {command}\n{said}")
-        return Result(done.returncode, done.stdout, done.stderr)
+            raise CommandTimeout(f"not within {timeout:g} s: {command}\n{error.output}") from error
+        result = Result(done.returncode, done.stdout, done.stderr)
+        return result.checked(command) if check else result
 
     def path(self, inside: str) -> Path:
         """A path inside, mounts included, as this machine's processes may use it (proc(5), root).

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from deb import build
 from deb.build import FLAVOURS
+from deb.host import run
+from deb.package import depends, field
 from deb.root import root
 
 SUITES = ("trixie", "bookworm")
@@ -28,19 +29,13 @@ class Package:
     suite: str
     deb: Path
 
-    def field(self, name: str) -> str:
-        """One field of its control file."""
-        return _output("dpkg-deb", "--field", str(self.deb), name)
-
     @property
     def version(self) -> str:
-        return self.field("Version")
+        return field(self.deb, "Version")
 
     @functools.cached_property
     def depends(self) -> tuple[str, ...]:
-        """The names it depends on; of alternatives the first, which is what apt installs."""
-        relations = re.split(r"\s*,\s*", self.field("Depends"))
-        return tuple(sorted({re.split(r"[\s:(|]", relation)[0] for relation in relations}))
+        return tuple(depends(self.deb))
 
     def bare(self) -> Path:
         """A root that boots, without one of the dependencies installed but with their .debs."""
@@ -53,24 +48,19 @@ class Package:
     def newer(self, folder: Path) -> Package:
         """The same package as its next version."""
         files = folder / "files"
-        _output("dpkg-deb", "--raw-extract", str(self.deb), str(files))
+        run("dpkg-deb", "--raw-extract", self.deb, files)
         control = files / "DEBIAN" / "control"
         version = f"{self.version}+next"
         control.write_text(
             re.sub(r"(?m)^Version: .*$", f"Version: {version}", control.read_text(), count=1)
         )
         deb = folder / f"dtagent_{version}.deb"
-        _output("dpkg-deb", "--build", "--root-owner-group", str(files), str(deb))
+        run("dpkg-deb", "--build", "--root-owner-group", files, deb)
         return Package(self.suite, deb)
 
 
 @functools.cache
 def built(suite: str) -> Package:
     """The package for a release and this machine, from the builder's cache or built now."""
-    here = ("all", _output("dpkg", "--print-architecture"))
-    (flavour,) = [each for each in FLAVOURS if each.suite == suite and each.architecture in here]
+    (flavour,) = [each for each in FLAVOURS if each.suite == suite and each.runs_here]
     return Package(suite, build.built(flavour))
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()

@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deb.root import writable
+from deb.container import writable
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import Tree, write_tree
 from tests.apiserver import ApiServer
+from tests.machine import Result
 from tests.process import wait_for
 
 from .journal import Entry, entries
-from .machine import Machine, Result
+from .machine import Machine
 from .packages import Package
 
 KUBECONFIG = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"

@@ -8,10 +8,10 @@ import pytest
 
 from dtagent.host import log
 from tests.apiserver import ApiServer
+from tests.machine import Result
 from tests.process import wait_for
 
 from .journal import INFO
-from .machine import Result
 from .packages import Package
 from .site import BOARD, PREFIX, Site, site
 
