@@ -67,36 +67,36 @@ class NodePublisher(Publisher):
         if self._observed is None or (resync and not watched):
             self._observed = api.get()
         self._see_contention(api.name, self._observed)
-        before = self._observed
         wanted, left_alone = self._split(labels)
-        keys = {*wanted, *patch.unwanted(wanted, before, self._contention.ours, left_alone)}
-        after = self._send(api, wanted, keys, left_alone)
-        self._contention.published(wanted, after.uid)
-        changes = patch.changes(keys, before, after)
-        true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
-        return Outcome(f"Node {api.name}", changes, true, api.name, left_alone)
+        keys = {*wanted, *patch.unwanted(wanted, self._observed, self._contention.ours, left_alone)}
+        outcome = self._send(api, self._observed, wanted, keys, left_alone)
+        self._contention.published(wanted, self._observed.uid)
+        return outcome
 
     def _send(
         self,
         api: NodeApi,
+        before: Observed,
         wanted: Mapping[str, str],
         keys: Collection[str],
-        left_alone: Collection[str] = (),
-    ) -> Observed:
-        """Send what it takes until the server's answer shows it; the Node as it is then.
+        left_alone: Collection[str],
+    ) -> Outcome:
+        """Send what it takes until the server's answer shows it.
 
         `keys` are wanted, or ours to take off. One that somebody came to hold as well just before
         our apply stays behind it, and is taken off after it.
         """
-        assert self._observed is not None
+        after = before
         for _ in range(PASSES):
-            requests = patch.plan(api.name, wanted, self._observed, keys, left_alone)
+            requests = patch.plan(api.name, wanted, after, keys, left_alone)
             if not requests:
                 break
             self._contention.sending(keys)
             for request in requests:
-                self._observed = api.send(request)
-        return self._observed
+                self._observed = after = api.send(request)
+        changes = patch.changes(keys, before, after)
+        true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
+        return Outcome(f"Node {api.name}", changes, true, api.name, tuple(left_alone))
 
     def _follow_watch(self) -> bool:
         """Believe the newer of the last answer and what the watch shows; whether it is up."""
@@ -132,10 +132,9 @@ class NodePublisher(Publisher):
     def clear(self, labels: Mapping[str, str]) -> Outcome:
         """Take our labels off the Node, and no other's; `labels` are what we would set now."""
         api = self._connection.api()
-        self._observed = before = api.get()
-        keys = patch.clearable(labels, before)
-        after = self._send(api, {}, keys, left_alone=before.labels.keys() - keys)
-        return Outcome(f"Node {api.name}", patch.changes(keys, before, after))
+        observed = api.get()
+        keys = patch.clearable(labels, observed)
+        return self._send(api, observed, {}, keys, left_alone=observed.labels.keys() - keys)
 
     def close(self) -> None:
         if self._watch:

@@ -1,4 +1,7 @@
-"""Making the newest labels true where they go: when to try, and what is said of it."""
+"""Making the newest labels true where they go: when to try, and what is said of it.
+
+An outage is told when it begins and when it is over, and waited out meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from dtagent.cluster.backoff import Backoff
 from dtagent.errors import DtagentError, NodeMissingError
-from dtagent.host.log import LABELS_CHANGED, event
+from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
 from dtagent.host.state import State, Teller
-from dtagent.publish.outage import Outage
 from dtagent.publish.publisher import Outcome, Publisher
 
 LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
@@ -124,3 +127,42 @@ class Reconciler:
 
     def close(self) -> None:
         self._publisher.close()
+
+
+class Outage:
+    """From the first failure to the next success; false while there is none."""
+
+    def __init__(self) -> None:
+        self.backoff = Backoff()
+        self.since = ""
+        self.kind: type[DtagentError] | None = None
+        self._warned: type[DtagentError] | None = None
+        self._node = ""
+
+    def __bool__(self) -> bool:
+        return self._warned is not None
+
+    def failed(self, error: DtagentError) -> float:
+        """An attempt failed; seconds until the next one.
+
+        One warning when an outage begins, and one when its kind changes for more than a moment: a
+        server that starts up gives many answers, each once.
+        """
+        if not self:
+            self.since = time.strftime("%Y-%m-%d %H:%M:%S")
+        kind, before, self.kind = type(error), self.kind, type(error)
+        if self._warned is None or self._warned is not kind is before:
+            self._warned = kind
+            extra = event(OUTAGE_BEGAN, self._node)
+            log.warning("%s; trying again until it works", error, extra=extra)
+        else:
+            log.debug("%s", error)
+        return self.backoff.delay(error)
+
+    def ended(self, place: str, node: str = "") -> None:
+        """An attempt succeeded."""
+        self._node = node
+        if self:
+            log.log(NOTICE, "%s is in reach again", place, extra=event(OUTAGE_ENDED, node))
+        self._warned = self.kind = None
+        self.backoff.reset()
