@@ -1,0 +1,88 @@
+"""A host whose kubelet has joined the cluster, and the package beside it.
+
+The devicetree is a folder that the tests write, and so are the overlays: what a kernel does with
+configfs is for tests/board to show.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deb.container import writable
+from deb.root import root
+from demo.tree import Tree, strings, write_tree
+from tests.apiserver.commands import free_port
+from tests.process import wait_for
+from tests.system.machine import Machine
+from tests.system.packages import SYSTEM, Package, built
+from tests.system.site import DROP_IN, Site
+
+from . import image, kubelet
+from .control import ControlPlane
+from .kubelet import KUBEADM, Manner
+
+OVERLAYS = "/opt/overlays"
+"""A folder that stands for configfs; not in /run, which a boot covers."""
+
+CONFIG = f"""\
+[devicetree]
+nodes = ["/", "compatible:acme,*"]
+[overlays]
+path = "{OVERLAYS}"
+"""
+BOARD: Tree = {"compatible": strings("acme,board")}
+
+
+class Host(Site):
+    """A Site whose Node a kubelet registers."""
+
+    def __init__(
+        self, machine: Machine, package: Package, control: ControlPlane, node: str, manner: Manner
+    ) -> None:
+        self.machine, self.package, self.cluster = machine, package, control.cluster
+        self.control, self.manner = control, manner
+        self.node, self.user = node, f"system:node:{node}"
+
+    def start_kubelet(self, server: str) -> None:
+        """Let it join: its kubeconfig and its certificate are then the kubelet's own doing."""
+        put = self.machine.put
+        put(f"/opt/{image.archive().name}", image.archive().read_bytes())
+        self.machine.run(
+            f"ctr -n k8s.io images import --snapshotter native /opt/{image.archive().name}",
+            check=True,
+        )
+        put(kubelet.KUBELET, (self.control.programs / "kubelet").read_bytes(), 0o755)
+        put(kubelet.CA, self.cluster.ca_file.read_bytes())
+        with tempfile.TemporaryDirectory() as folder:
+            content = self.control.bootstrap_kubeconfig(Path(folder, "kubeconfig"), server)
+        put(kubelet.BOOTSTRAP, content, 0o600)
+        self.machine.run("systemctl start kubelet", check=True)
+        self.wait_ready()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the Node is, by what the kubelet says of it."""
+        node = self.cluster.node(self.node) or {}
+        conditions = node.get("status", {}).get("conditions", [])
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    def wait_ready(self) -> None:
+        try:
+            wait_for(lambda: self.ready, f"{self.node} Ready")
+        except AssertionError:
+            print(self.machine.run("journalctl -u kubelet -u containerd -n 60 --no-pager").stdout)
+            raise
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The Node's labels in domains that are ours to set."""
+        labels = self.cluster.labels(self.node)
+        return {key: value for key, value in labels.items() if "kubernetes.io/" not in key}
