@@ -6,6 +6,7 @@ configfs is for tests/board to show.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -15,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from deb.container import writable
 from deb.root import root
-from demo.tree import Tree, strings, write_tree
+from demo.tree import Tree, add_node, remove_node, strings, write_tree
 from tests.apiserver.commands import free_port
 from tests.process import wait_for
 from tests.system.machine import Machine
@@ -38,6 +40,10 @@ nodes = ["/", "compatible:acme,*"]
 [overlays]
 path = "{OVERLAYS}"
 """
+UNFILTERED = mock.patch.dict(os.environ, SYSTEMD_SECCOMP="0")
+"""For a machine to start in: runc asks for bpf(2) and keyctl(2), which systemd-nspawn's filter of
+system calls has not (systemd, ENVIRONMENT.md)."""
+
 BOARD: Tree = {"compatible": strings("acme,board")}
 
 
@@ -86,3 +92,53 @@ class Host(Site):
         """The Node's labels in domains that are ours to set."""
         labels = self.cluster.labels(self.node)
         return {key: value for key, value in labels.items() if "kubernetes.io/" not in key}
+
+    @property
+    def requests(self) -> int:
+        """How many requests the agent has made: the kubelet has the same credential."""
+        return len(self.asked())
+
+    def asked(self, since: int = 0) -> list[dict[str, Any]]:
+        """What the agent asked of the server."""
+        events = self.cluster.audit(user=self.user, since=since)
+        return [each for each in events if each["userAgent"].startswith("dtagent/")]
+
+    def device(self, name: str, compatible: str) -> None:
+        """A device that the devicetree has from now on."""
+        add_node(self.machine.devicetree, name, {"compatible": strings(compatible)})
+
+    def apply(self, name: str, **devices: str) -> None:
+        """An overlay, as the kernel has it when it is applied, with its devices."""
+        for device, compatible in devices.items():
+            self.device(device, compatible)
+        folder = self.machine.path(f"{OVERLAYS}/{name}")
+        folder.mkdir()
+        for file, content in (("path", "\n"), ("dtbo", "blob"), ("status", "applied\n")):
+            (folder / file).write_text(content)
+
+    def remove(self, name: str, *devices: str) -> None:
+        """The overlay and what came with it, gone."""
+        for device in devices:
+            remove_node(self.machine.devicetree, device)
+        shutil.rmtree(self.machine.path(f"{OVERLAYS}/{name}"))
+
+
+@contextmanager
+def host(control: ControlPlane, manner: Manner = KUBEADM, server: str = "") -> Iterator[Host]:
+    """A host where the kubelet has joined and the agent's first labels are on the Node."""
+    package = built("trixie")
+    lower = root(package.suite, (*SYSTEM, *package.depends, *kubelet.PACKAGES))
+    name = f"{manner.name}-{uuid.uuid4().hex[:6]}"
+    files = kubelet.files(manner, name, free_port()) | {DROP_IN: CONFIG.encode()}
+    with writable(lower) as folder, UNFILTERED, Machine(folder, files) as machine:
+        write_tree(BOARD, machine.devicetree)
+        machine.path(OVERLAYS).mkdir()
+        node = Host(machine, package, control, name, manner)
+        try:
+            node.start_kubelet(server or control.cluster.url)
+            node.install()
+            node.wait_active()
+            yield node
+        finally:
+            print(machine.run("journalctl -u dtagent -u kubelet -n 80 -o short-monotonic").stdout)
+            machine.run("systemctl stop kubelet containerd; ctr -n k8s.io tasks ls -q | xargs -r -n 1 ctr -n k8s.io tasks kill -s KILL")

@@ -64,15 +64,12 @@ version = 2
 sandbox_image = "{image.NAME}"
 disable_apparmor = true
 disable_cgroup = true
+restrict_oom_score_adj = true  # a lower one takes CAP_SYS_RESOURCE
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "/etc/cni/net.d"
 [plugins."io.containerd.grpc.v1.cri".containerd]
 snapshotter = "native"  # the root may be an overlayfs already, which carries no other
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-NoNewKeyring = true  # systemd-nspawn's filter of system calls has no keyctl
 """
 NETWORK = {"cniVersion": "0.4.0", "name": "test", "plugins": [{"type": "loopback"}]}
 """A Node with no network configured is not Ready; Pods here are of its own network."""
