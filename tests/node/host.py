@@ -7,18 +7,18 @@ configfs is for tests/board to show.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from deb.container import writable
+from deb.host import run
 from deb.root import root
 from demo.tree import Tree, add_node, remove_node, strings, write_tree
 from tests.apiserver.commands import free_port
@@ -93,15 +93,16 @@ class Host(Site):
         labels = self.cluster.labels(self.node)
         return {key: value for key, value in labels.items() if "kubernetes.io/" not in key}
 
-    @property
-    def requests(self) -> int:
-        """How many requests the agent has made: the kubelet has the same credential."""
-        return len(self.asked())
-
     def asked(self, since: int = 0) -> list[dict[str, Any]]:
-        """What the agent asked of the server."""
+        """What the agent asked of the server: the kubelet, with the same credential, left out."""
         events = self.cluster.audit(user=self.user, since=since)
         return [each for each in events if each["userAgent"].startswith("dtagent/")]
+
+    def kubectl(self, words: str) -> str:
+        """kubectl as an administrator types it; what it prints."""
+        kubeconfig = self.cluster.admin_kubeconfig()
+        kubectl = self.control.programs / "kubectl"
+        return run(kubectl, f"--kubeconfig={kubeconfig}", *shlex.split(words))
 
     def device(self, name: str, compatible: str) -> None:
         """A device that the devicetree has from now on."""
@@ -141,4 +142,3 @@ def host(control: ControlPlane, manner: Manner = KUBEADM, server: str = "") -> I
             yield node
         finally:
             print(machine.run("journalctl -u dtagent -u kubelet -n 80 -o short-monotonic").stdout)
-            machine.run("systemctl stop kubelet containerd; ctr -n k8s.io tasks ls -q | xargs -r -n 1 ctr -n k8s.io tasks kill -s KILL")
