@@ -1,4 +1,4 @@
-"""One cluster with controllers and a scheduler; each module of tests has a Node of its own in it."""
+"""One cluster with controllers and a scheduler; each module of tests has a Node of its own."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a cluster has beside its API server: controllers that sign, evict and run DaemonSets, and the
-scheduler. Both programs ask the server as an administrator, and listen on nothing.
+"""What a cluster has beside its API server: the scheduler, and controllers that sign, evict and run
+DaemonSets. Both programs ask the server as an administrator, and listen on nothing.
 
-A kubelet joins as kubeadm lets it: what it may ask for before it has a certificate, and who answers,
-is kubernetes.io, "TLS bootstrapping".
+A kubelet joins as kubeadm lets it: what it may ask for before it has a certificate, and who answers
+(kubernetes.io, "TLS bootstrapping").
 """
 
 from __future__ import annotations

@@ -73,6 +73,16 @@ class Host(Site):
         self.machine.run("systemctl start kubelet", check=True)
         self.wait_ready()
 
+    def restart_kubelet(self) -> None:
+        """Let it start anew, and wait until it has asked to be registered, as each start does."""
+        mark = self.cluster.audit_mark()
+        self.machine.run("systemctl restart kubelet", check=True)
+        wait_for(lambda: self._registered(mark), "a kubelet that registers")
+
+    def _registered(self, since: int) -> bool:
+        events = self.cluster.audit(user=self.user, verb="create", since=since)
+        return any(each["objectRef"]["resource"] == "nodes" for each in events)
+
     @property
     def ready(self) -> bool:
         """Whether the Node is, by what the kubelet says of it."""
@@ -98,11 +108,11 @@ class Host(Site):
         events = self.cluster.audit(user=self.user, since=since)
         return [each for each in events if each["userAgent"].startswith("dtagent/")]
 
-    def kubectl(self, words: str) -> str:
+    def kubectl(self, words: str, **environ: str) -> str:
         """kubectl as an administrator types it; what it prints."""
         kubeconfig = self.cluster.admin_kubeconfig()
         kubectl = self.control.programs / "kubectl"
-        return run(kubectl, f"--kubeconfig={kubeconfig}", *shlex.split(words))
+        return run(kubectl, f"--kubeconfig={kubeconfig}", *shlex.split(words), env=environ)
 
     def device(self, name: str, compatible: str) -> None:
         """A device that the devicetree has from now on."""

@@ -29,7 +29,7 @@ OCI = "application/vnd.oci.image"
 
 def archive() -> Path:
     """The image as a file for `ctr images import`."""
-    inputs = [SOURCE / "main.go", Path(__file__), architecture()]
+    inputs: list[Path | str] = [SOURCE / "main.go", Path(__file__), architecture()]
     return cached("pause", inputs, _make) / "pause.tar"
 
 

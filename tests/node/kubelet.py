@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import image
 
@@ -117,8 +116,3 @@ RestartSec=1
 KillMode=process
 Delegate=yes
 """
-
-
-def program(programs: Path) -> bytes:
-    """The kubelet itself."""
-    return (programs / "kubelet").read_bytes()

@@ -1,4 +1,4 @@
-"""What `make test-node` prints: each scenario, what was asserted, how long it took, what it cost."""
+"""What `make test-node` prints: each scenario, what was asserted, its time and its requests."""
 
 from __future__ import annotations
 

@@ -63,13 +63,12 @@ def test_who_wants_it_gone_sets_a_noexecute_taint(node: Host, table: Table) -> N
 
 
 def test_a_pod_that_needs_two_converters_waits_for_the_second(node: Host, table: Table) -> None:
-    node.device("adc@48", "acme,ads1115")
-    node.machine.run("systemctl reload dtagent", check=True)
+    node.apply("ads1115-1", **{"adc@48": "acme,ads1115"})
     wait_for(lambda: node.labels.get(CONVERTER) == "1", "one converter")
     pod = Pod(node.cluster, "measure", affinity=more_than(CONVERTER, 1))
     pod.wait_unschedulable()
     cause = Cause(node)
-    node.apply("ads1115", **{"adc@49": "acme,ads1115"})
+    node.apply("ads1115-2", **{"adc@49": "acme,ads1115"})
     wait_for(lambda: node.labels.get(CONVERTER) == "2", "two converters")
     table.add("a second converter by an overlay", "its label counts 2", cause)
     pod.wait_running()
