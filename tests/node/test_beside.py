@@ -22,6 +22,7 @@ from tests.process import wait_for
 from . import kubelet
 from .host import CONFIG, Host
 from .table import Cause, Table
+from .workload import DaemonSet, Pod, containers
 
 PREFIX = "beta.devicetree.org/"
 BOARD = PREFIX + "acme-board"
@@ -34,6 +35,9 @@ LIFETIME = datetime.timedelta(seconds=30)
 """Of the certificate that the kubelet is to renew."""
 
 UNREACHABLE = "node.kubernetes.io/unreachable"
+GO_LABELLER = "k8s-dt-node-labeller"
+"""Its field manager: what writes without naming one is booked under its program's name."""
+
 FEATURES = "/etc/kubernetes/node-feature-discovery/features.d/devicetree-features"
 EXAMPLE = "/usr/share/doc/dtagent/examples/nfd.conf"
 NFD_DROP_IN = "/etc/systemd/system/dtagent.service.d/nfd.conf"
@@ -202,10 +206,43 @@ def test_from_node_to_nfd_and_back(node: Host, table: Table) -> None:
     assert {f"{key}={value}" for key, value in ours.items()} <= set(kept)
     table.add('publish = "nfd", dtagent clear', "in the file, none on the Node", cause)
     cause = Cause(node)
+    machine.run("systemctl stop dtagent && dtagent clear", check=True)
     node.configure(CONFIG)
-    machine.run("systemctl restart dtagent", check=True)
+    machine.run("systemctl start dtagent", check=True)
     wait_for(lambda: ours.items() <= node.labels.items(), "the labels, on the Node again")
-    table.add('publish = "node" again', "all on the Node", cause)
+    assert machine.run(f"test -e {FEATURES}").status == 1
+    table.add('dtagent clear, publish = "node"', "all on the Node, the file gone", cause)
+
+
+def test_what_the_go_labeller_wrote_is_taken_over_and_no_pod_ends(node: Host, table: Table) -> None:
+    """It writes the whole Node back, and so does this test, under its name."""
+    gone = f"{PREFIX}acme-unplugged"
+    node.machine.run("systemctl stop dtagent && dtagent clear", check=True)
+
+    def written() -> bool:
+        """Not when the kubelet wrote between reading and writing: it tries again, as they do."""
+        found = node.cluster.node(node.node)
+        assert found is not None
+        found["metadata"]["labels"] |= {BOARD: "1", gone: "1"}
+        path = f"{NODES}/{node.node}?fieldManager={GO_LABELLER}"
+        status, answer = node.cluster.admin("PUT", path, found)
+        assert status in (http.HTTPStatus.OK, http.HTTPStatus.CONFLICT), answer
+        return status == http.HTTPStatus.OK
+
+    wait_for(written, "the labels of the Go labeller")
+    pod = Pod(node.cluster, "on-a-board", nodeSelector={BOARD: "1"})
+    daemons = DaemonSet(node.cluster, "boards", nodeSelector={BOARD: "1"})
+    pod.wait_running()
+    daemons.wait_pods(1)
+    before = containers(node.cluster)
+    cause = Cause(node)
+    node.machine.run("systemctl start dtagent", check=True)
+    wait_for(lambda: gone not in node.labels, "what is not there, gone")
+    assert node.labels[BOARD] == "1"
+    assert BOARD in cause.patches[-1]["requestObject"]["metadata"]["labels"]
+    daemons.wait_pods(1)
+    assert containers(node.cluster) == before
+    table.add("labels of the Go labeller", "taken over or removed, no Pod ends", cause)
 
 
 @pytest.fixture

@@ -32,6 +32,18 @@ def more_than(key: str, number: int) -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
+def containers(cluster: ApiServer) -> set[str]:
+    """The containers that run, by their ids: one that is started again has another."""
+    pods = cluster.admin("GET", PODS)[1]["items"]
+    return {
+        each["containerID"]
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"]
+        for each in pod["status"].get("containerStatuses", [])
+        if "running" in each["state"]
+    }
+
+
 class Pod:
     """A Pod that is made, by its name; `where` says on which Node."""
 
