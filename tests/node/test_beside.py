@@ -94,24 +94,18 @@ def test_a_deleted_node_is_labelled_when_its_kubelet_registers_again(
     node.wait_ready()
 
 
-def test_kubectl_label_overwrite_does_not_last(node: Host, table: Table) -> None:
-    key = device(node, "overwrite")
+@pytest.mark.parametrize("command", ["label --overwrite", "edit"])
+def test_what_kubectl_sets_does_not_last(node: Host, table: Table, command: str) -> None:
+    word = command.split()[0]
+    key = device(node, word)
+    words = f"{command} node {node.node}" + (f" {key}=9" if word == "label" else "")
     cause = Cause(node)
-    node.kubectl(f"label node {node.node} {key}=9 --overwrite")
+    node.kubectl(words, KUBE_EDITOR=f"sed -i '/acme-{word}:/s/1/9/'")
     wait_for(lambda: cause.patches, "a patch")
     wait_label(node, key, "1")
-    table.add("kubectl label --overwrite", "the label is right again", cause)
-    node.remove("overwrite", "overwrite")
+    table.add(f"kubectl {command}", "the label is right again", cause)
+    node.remove(word, word)
     wait_label(node, key, None)
-
-
-def test_kubectl_edit_does_not_last(node: Host, table: Table) -> None:
-    key = device(node, "edited")
-    cause = Cause(node)
-    node.kubectl(f"edit node {node.node}", KUBE_EDITOR='sed -i \'/acme-edited:/s/"1"/"9"/\'')
-    wait_for(lambda: cause.patches, "a patch")
-    wait_label(node, key, "1")
-    table.add("kubectl edit", "the label is right again", cause)
 
 
 def test_a_label_that_kubectl_applied_goes_with_its_device(
