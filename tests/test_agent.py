@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import queue
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from dtagent.agent import Agent, Event, Happening
 from dtagent.cluster import backoff, connection
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
-from dtagent.errors import UnreachableError
+from dtagent.errors import NodeError, UnreachableError
 from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
 from dtagent.publish.publisher import Outcome, Publisher
@@ -65,6 +66,8 @@ class World(Publisher):
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         self.attempts.append(self.now)
+        with suppress(NodeError):
+            self.connection.api()
         if self.away:
             raise UnreachableError("away")
         self.published.append((self.now, dict(labels)))

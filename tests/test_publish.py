@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.cluster import connection
+from dtagent.cluster.connection import Connection
 from dtagent.cluster.patch import APPLY, Observed, Patch, plan
 from dtagent.config.settings import NodeTable
 from dtagent.errors import (
@@ -111,7 +111,7 @@ def test_a_node_that_does_not_exist_is_never_created(
 
 
 def test_a_node_that_vanishes_between_reading_and_patching_is_not_created(host: Host) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     (request,) = plan(host.name, {"a": "1"}, api.get())
     host.cluster.delete_node(host.name)
     with pytest.raises(NodeReplacedError):
@@ -123,7 +123,7 @@ def test_a_node_that_vanishes_between_reading_and_patching_is_not_created(host: 
 def test_a_node_that_was_replaced_meanwhile_is_not_patched_and_then_labelled_anew(
     host: Host,
 ) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     (request,) = plan(host.name, {"a": "1"}, api.get())
     host.cluster.delete_node(host.name)
     host.cluster.create_node(host.name)
@@ -136,7 +136,7 @@ def test_a_node_that_was_replaced_meanwhile_is_not_patched_and_then_labelled_ane
 
 
 def test_a_label_that_nodes_may_not_set_is_refused_with_the_servers_words(host: Host) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     (request,) = plan(host.name, {"node-restriction.kubernetes.io/x": "1"}, api.get())
     with pytest.raises(ForbiddenError, match="is not allowed to modify labels"):
         api.send(request)
@@ -227,12 +227,12 @@ def test_of_several_kubeconfigs_the_first_that_authenticates_wins(
         file.parent.mkdir(parents=True)
     host.cluster.kubeconfig("old", path=k3s, lifetime=datetime.timedelta(minutes=-5))
     host.cluster.kubeconfig(host.name, path=kubeadm)
-    api = connection.connect(NodeTable(), tmp_path / "root")
+    api = Connection(NodeTable(), tmp_path / "root").api()
     assert (api.name, api.source) == (host.name, kubeadm)
     api.close()
     shutil.copy(k3s, kubeadm)
     with pytest.raises(UnauthorizedError, match=rf"^{k3s}: .* cluster's; {kubeadm}: "):
-        connection.connect(NodeTable(), tmp_path / "root")
+        Connection(NodeTable(), tmp_path / "root").api()
 
 
 def test_inline_data_and_tokens_work_and_no_key_touches_a_disk(
@@ -339,7 +339,7 @@ def proxy() -> Iterator[ConnectProxy]:
 
 
 def test_an_observed_node_has_labels_uid_and_nothing_of_ours(host: Host) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     found = host.cluster.node(host.name)
     assert found is not None
     assert api.get() == Observed(found["metadata"]["uid"], {}, frozenset())

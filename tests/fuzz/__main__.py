@@ -23,6 +23,7 @@ from tests.fuzz import inputs
 atheris: Any = importlib.import_module("atheris")
 with atheris.instrument_imports(include=["dtagent", "yaml", "tomllib"]):
     from dtagent.cluster import credentials
+    from dtagent.cluster.files import Files
     from dtagent.config import sources
     from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
     from dtagent.errors import ConfigError, CredentialsError, TreeError
@@ -63,7 +64,7 @@ def selector(file: Path) -> None:
 
 def kubeconfig(file: Path) -> None:
     try:
-        credentials.load(file)
+        credentials.load(file, Files())
     except CredentialsError as error:
         assert str(error)
 
