@@ -17,7 +17,7 @@ from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED,
 from dtagent.host.state import State, Teller
 from dtagent.publish.publisher import Outcome, Publisher
 
-LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
+CREDENTIALS_INTERVAL = 2.0  # seconds between two checks for new ones, in an outage
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
 NEVER = math.inf
 
@@ -40,12 +40,12 @@ class Reconciler:
         self._overlays: frozenset[str] = frozenset()
         self._outcome: Outcome | None = None
         self._resync = False
-        self._publish_due = self._look_due = NEVER
+        self._publish_due = self._credentials_due = NEVER
 
     @property
     def due(self) -> float:
         """When there is something to do."""
-        return min(self._publish_due, self._look_due)
+        return min(self._publish_due, self._credentials_due)
 
     def want(self, labels: Mapping[str, str], overlays: frozenset[str], resync: bool) -> None:
         """The labels that are to be true from now on; with `resync` they are compared again."""
@@ -78,8 +78,8 @@ class Reconciler:
 
     def step(self) -> None:
         """Do what is due."""
-        if self._clock() >= self._look_due:
-            self._look_due = self._clock() + LOOK_INTERVAL
+        if self._clock() >= self._credentials_due:
+            self._credentials_due = self._clock() + CREDENTIALS_INTERVAL
             if self._publisher.outdated():
                 self._publisher.close()
                 self._outage.backoff.reset()
@@ -91,18 +91,17 @@ class Reconciler:
         """Make the newest labels true, or wait longer each time that fails."""
         assert self._wanted is not None, "a scan comes first"
         self._publish_due = NEVER
-        self._publisher.outdated()  # from here on only what changes during the attempt counts
         try:
             outcome = self._publisher.publish(self._wanted, self._resync)
         except DtagentError as error:
             now = self._clock()
             self._publish_due = now + self._outage.failed(error)
-            self._look_due = now + LOOK_INTERVAL
+            self._credentials_due = now + CREDENTIALS_INTERVAL
             text = f"waiting since {self._outage.since}: {error}"
             self._teller.tell(State(text, healthy=False, overlays=self._overlays))
             return
         self._outage.ended(outcome.place, outcome.node)
-        self._resync, self._look_due = False, NEVER
+        self._resync, self._credentials_due = False, NEVER
         if outcome.changes:
             self._published.append(self._clock())
             changed = event(LABELS_CHANGED, outcome.node, outcome.changes)
