@@ -6,11 +6,14 @@ import datetime
 import json
 import shutil
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dtagent.cluster.connection import Connection
 from dtagent.cluster.patch import APPLY, Observed, Patch, plan
@@ -21,6 +24,10 @@ from dtagent.errors import (
     RefusedError,
     UnauthorizedError,
 )
+from dtagent.host.state import Teller
+from dtagent.host.systemd import Systemd
+from dtagent.publish.node import NodePublisher
+from dtagent.publish.reconcile import Reconciler
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 
@@ -344,3 +351,44 @@ def test_an_observed_node_has_labels_uid_and_nothing_of_ours(host: Host) -> None
     assert found is not None
     assert api.get() == Observed(found["metadata"]["uid"], {}, frozenset())
     api.close()
+
+
+def test_a_kubeconfig_is_read_once_for_a_connection_and_not_for_each_change(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[object] = []
+    load = yaml.safe_load
+
+    def counted(content: bytes) -> object:
+        parsed.append(content)
+        return load(content)
+
+    monkeypatch.setattr(yaml, "safe_load", counted)
+    publisher = NodePublisher(NodeTable(kubeconfig=str(host.kubeconfig)))
+    reconciler = Reconciler(Teller(Systemd({})))
+    reconciler.use(publisher)
+    for number in "1", "2", "3":
+        reconciler.want({PREFIX + "a": number}, frozenset(), resync=False)
+        reconciler.step()
+        assert host.labels == {PREFIX + "a": number}
+    assert len(parsed) == 1
+    reconciler.close()
+
+
+def test_a_refusal_costs_no_new_connection(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    handshakes: list[object] = []
+    do_handshake = ssl.SSLSocket.do_handshake
+
+    def counted(self: ssl.SSLSocket, block: bool = False) -> None:
+        handshakes.append(self)
+        do_handshake(self, block)
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", counted)
+    with closing(Connection(NodeTable(kubeconfig=str(host.kubeconfig)))) as connection:
+        api = connection.api()
+        (request,) = plan(host.name, {"a b": "1"}, api.get())
+        for _ in range(3):
+            with pytest.raises(RefusedError, match="422 "):
+                api.send(request)
+        assert api.get().labels == {}
+    assert len(handshakes) == 1

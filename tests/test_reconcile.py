@@ -44,3 +44,33 @@ def test_the_status_claims_no_label_that_the_burst_limit_still_holds_back() -> N
     assert reconciler.due == now
     reconciler.step()
     assert told.states[-1].labels == {"a": "1", "late": "1"}
+
+
+class Stale(Published):
+    """One whose connection is made of something that is another by now."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+        self.done.append("publish")
+        return Outcome("the Node", [], dict(labels))
+
+    def drifted(self, labels: Mapping[str, str]) -> bool:
+        return "close" in self.done  # while its watch is up, it would say no
+
+    def outdated(self) -> bool:
+        return "close" not in self.done
+
+    def close(self) -> None:
+        self.done.append("close")
+
+
+def test_a_resync_connects_anew_where_a_kubeconfig_or_the_clock_has_changed() -> None:
+    """After a suspend, say, when the watch may be dead and nobody has noticed."""
+    publisher, reconciler = Stale(), Reconciler(Told(), lambda: 0.0)
+    reconciler.use(publisher)
+    for resync in (False, False, True):
+        reconciler.want({"a": "1"}, frozenset(), resync)
+        reconciler.step()
+    assert publisher.done == ["publish", "close", "publish"]
