@@ -6,18 +6,17 @@ import json
 import statistics
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from tests.apiserver import ApiServer
 from tests.process import wait_for
 
-from .blobs import overlay, overlays
+from .agent import board_with_agent
+from .blobs import overlay
 from .machine import Board
 from .test_board_machine import BAD, OVERLAYS, set_driver
 
-ROOT = Path(__file__).parents[2]
 ROUNDS = 20
 DEVICE = "beta.devicetree.org/acme-"
 OVERLAY = "overlay.devicetree.org/"
@@ -25,49 +24,11 @@ LONGEST_STEP = 150  # milliseconds; half of the time that a device must be away 
 RENUMBERINGS = 10  # tries at most, of which one is quicker than that
 SYSCTL = "/proc/sys/fs/inotify/max_user_instances"
 
-UNIT = b"""\
-[Service]
-ExecStart=
-ExecStart=/usr/bin/python3 -m dtagent run
-ExecReload=
-ExecReload=/bin/kill -HUP $MAINPID
-Environment=PYTHONPATH=/usr/lib/dtagent
-"""
-CONFIG = b"""\
-[node]
-kubeconfig = "/etc/dtagent.kubeconfig"
-[devicetree]
-nodes = ["/", "compatible:acme,*"]
-"""
-
 
 @pytest.fixture(scope="module")
 def machine(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     """A board that has booted with the agent as a unit, and has published."""
-    port = cluster.url.rpartition(":")[2]
-    kubeconfig = cluster.kubeconfig(
-        "board",
-        path=tmp_path_factory.mktemp("board") / "kubeconfig",
-        inline=True,
-        server=f"https://10.0.2.2:{port}",
-    )
-    cluster.create_node("board")
-    files: dict[str, bytes | Path] = {
-        "/usr/lib/dtagent/dtagent": ROOT / "dtagent",
-        "/etc/systemd/system/dtagent.service": ROOT / "packaging" / "dtagent.service",
-        "/etc/systemd/system/dtagent.service.d/board.conf": UNIT,
-        "/etc/dtagent.toml": CONFIG,
-        "/etc/dtagent.kubeconfig": kubeconfig,
-        **{
-            f"/usr/lib/dtagent/{name}": Path(__file__).with_name(name)
-            for name in ("rounds.py", "renumber.py")
-        },
-    }
-    files |= {f"/lib/firmware/{name}.dtbo": blob for name, blob in overlays().items()}
-    with Board(files) as board:
-        board.run("systemctl start dtagent", check=True)
-        wait_for(lambda: "beta.devicetree.org/brcm-bcm2711" in cluster.labels("board"), "labels")
-        board.run("systemctl is-active dtagent", check=True)
+    with board_with_agent(cluster, tmp_path_factory.mktemp("board")) as board:
         yield board
 
 
