@@ -54,7 +54,7 @@ class OverlayWatch(events.FileSystemEventHandler):
         self._observer: InotifyObserver | None = None
         self._found: tuple[Path, int, int] | None = None
         self._listed: object = None  # what is in it, while there is no observer
-        self._expected = False  # whether a folder is there, or should be
+        self._polling = False  # whether something is not as it should be, and looked at again
         self._logged = ""
         self._closed = False
         self._wake = os.eventfd(0)  # by a restart, and by close
@@ -93,9 +93,8 @@ class OverlayWatch(events.FileSystemEventHandler):
             poll.register(mounts, select.POLLPRI | select.POLLERR)
             poll.register(self._wake, select.POLLIN)
             while True:
-                # Without an interval an event tells, or the agent that restarts this.
-                interval = POLL_INTERVAL * 1000 if self._expected and not self._observer else None
-                woken = self._wake in dict(poll.poll(interval))
+                wait = POLL_INTERVAL * 1000 if self._polling else None  # an event tells otherwise
+                woken = self._wake in dict(poll.poll(wait))
                 if woken:
                     os.eventfd_read(self._wake)
                 if self._closed:
@@ -123,10 +122,8 @@ class OverlayWatch(events.FileSystemEventHandler):
             folder = configfs.find(self._configured, self._mountinfo)
             status = folder.stat() if folder else None
         except (TreeError, OSError) as error:
-            self._expected = True
             self._log(logging.WARNING, f"{error}; {again}")
             return None
-        self._expected = bool(folder or self._configured)
         if folder and status:
             return folder, status.st_dev, status.st_ino
         if self._configured:
@@ -146,7 +143,8 @@ class OverlayWatch(events.FileSystemEventHandler):
             observer.schedule(self, str(folder), recursive=True, event_filter=_EVENTS)
             observer.start()
         except (FileNotFoundError, NotADirectoryError):
-            return  # gone since it was found: looked for again
+            self._polling = True  # gone since it was found
+            return
         except OSError as error:
             why = _SYSCTL.get(error.errno or 0, error.strerror)
             every = f"listed every {POLL_INTERVAL:.0f} s instead"
@@ -163,7 +161,8 @@ class OverlayWatch(events.FileSystemEventHandler):
             observer.join(10)
 
     def _log(self, level: int, text: str) -> None:
-        """Once, until something else is to be said."""
+        """Once, until something else is to be said; what is warned of is looked at again."""
+        self._polling = level == logging.WARNING
         if text != self._logged:
             self._logged = text
             log.log(level, "%s", text)
