@@ -79,8 +79,7 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` as a message: printable, and it comes to an end."""
-    line = printable(text[:LINE_MAX])
-    return line if len(text) <= LINE_MAX else f"{line}..."
+    return printable(text[:LINE_MAX]) + ("..." if len(text) > LINE_MAX else "")
 
 
 @dataclass(frozen=True)
