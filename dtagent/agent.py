@@ -190,12 +190,11 @@ class Agent:
         if failure == self._tree_failure:
             return
         self._tree_failure = failure
+        self._teller.trouble(failure and f"cannot read the devicetree: {failure}")
         if failure:
             log.warning("%s; the labels stay as they are", failure, extra=event(TREE_UNREADABLE))
-            self._teller.trouble(f"cannot read the devicetree: {failure}")
         else:
             log.log(NOTICE, "the devicetree can be read again")
-            self._teller.trouble("")
 
     def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:
         """A line for each overlay that came or went, with what it changed."""

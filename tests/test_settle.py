@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from dtagent.overlays.settle import (
     Settle,
 )
 from dtagent.publish.reconcile import BURST, BURST_TIME
+from dtagent.tree import devicetree
 from tests.test_agent import World, nothing
 
 A = "beta.devicetree.org/acme-a"
@@ -190,6 +192,41 @@ def test_a_node_that_goes_late_goes_from_the_node_after_the_debounce(
     (_, gone) = appearances(world)
     seen = 100 + late + max(late / 4, 0.020)
     assert 100 + late + DEBOUNCE <= gone[0] <= seen + DEBOUNCE + 0.1
+
+
+def test_an_overlay_whose_events_a_reload_swallowed_is_published_soon_after_it(
+    world: World,
+) -> None:
+    """While one watch is closed and the next one made, nobody is told of anything."""
+    world.at(100, nothing, Event.RELOAD)
+    world.at(100.3, lambda: put(world))
+    world.at(120, nothing)
+    world.run()
+    ((at, there),) = appearances(world)
+    assert there
+    assert 100.3 <= at <= 100 + 0.3 * 1.25 + 1e-6
+
+
+def test_a_tree_that_cannot_be_read_while_a_label_goes_is_not_scanned_on_and_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = world.base.with_name("away")
+    scans: list[float] = []
+    scan = devicetree.scan
+
+    def counted(*args: Any) -> Any:
+        scans.append(world.now)
+        return scan(*args)
+
+    monkeypatch.setattr(devicetree, "scan", counted)
+    put(world)
+    world.at(100, lambda: take(world), Event.OVERLAY)
+    world.at(100.1, lambda: world.base.rename(away))
+    world.at(200, lambda: away.rename(world.base))
+    world.at(300, nothing)
+    world.run()
+    assert len([at for at in scans if 100.1 <= at < 200]) <= len(POINTS) + 2
+    assert [there for _, there in appearances(world)] == [True, False]
 
 
 def test_a_flap_takes_no_label_off(world: World) -> None:
