@@ -7,10 +7,12 @@ import queue
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from demo.tree import Tree, strings, write_tree
+from dtagent import agent
 from dtagent.agent import Agent, Event, Happening
 from dtagent.cluster import backoff, connection
 from dtagent.cluster.connection import Connection
@@ -18,6 +20,7 @@ from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
 from dtagent.errors import NodeError, UnreachableError
 from dtagent.host.state import Teller
 from dtagent.host.systemd import Systemd
+from dtagent.overlays import configfs, settle
 from dtagent.publish.publisher import Outcome, Publisher
 
 
@@ -176,6 +179,21 @@ def test_a_tree_that_fails_publishes_nothing_and_is_tried_again(world: World) ->
     world.run()
     assert [at for at, _ in world.published if 10 <= at < 200] == []
     assert [at for at, _ in world.published if at >= 200]
+
+
+def test_a_resync_looks_for_an_overlay_folder_that_no_event_told_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    watch = SimpleNamespace(folder=None, close=nothing, restart=lambda: looks.append(world.now))
+    monkeypatch.setattr(agent, "OverlayWatch", lambda *_: watch)
+    monkeypatch.setattr(configfs, "concern", lambda _: True)
+    world.at(1000, nothing)
+    world.run()
+    resyncs = {at for at in world.attempts if at > settle.LAST}
+    assert len(resyncs) >= 3
+    assert resyncs <= set(looks)
+    assert len(looks) <= len(resyncs) + 2, "beside them the first scan and the series' last look"
 
 
 def test_nothing_wakes_it_while_all_is_well(world: World) -> None:

@@ -162,6 +162,25 @@ def test_a_folder_that_vanishes_and_comes_back_is_watched_again(
     changes.expect()
 
 
+def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(
+    tmp_path: Path, changes: Changes
+) -> None:
+    """As when a driver's module is loaded into a configfs that was mounted before it."""
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(f"31 22 0:31 / {tmp_path} rw - configfs configfs rw\n")
+    overlay_watch = OverlayWatch("", changes, mountinfo)
+    assert overlay_watch.folder is None
+    folder = tmp_path / "device-tree" / "overlays"
+    folder.mkdir(parents=True)
+    overlay_watch.restart()
+    changes.expect()
+    assert overlay_watch.folder == folder
+    changes.forget()
+    (folder / "hat").mkdir()
+    changes.expect()
+    overlay_watch.close()
+
+
 def test_without_inotify_the_folder_is_listed_until_there_is_some(
     folder: Path,
     changes: Changes,

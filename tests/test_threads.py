@@ -54,7 +54,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("thread", "where", "name", "death"),
     [
-        ("overlays", OverlayWatch, "_interval", dies),
+        ("overlays", OverlayWatch, "_run", dies),
         ("node", NodeWatch, "_watch", dies),
         ("Thread-", Systemd, "ready", timer_dies),
     ],

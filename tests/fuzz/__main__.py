@@ -57,7 +57,7 @@ def blob(file: Path) -> None:
 def selector(file: Path) -> None:
     text, _, other = file.read_bytes().decode("utf-8", "surrogateescape").partition("\n")
     try:
-        Selector.parse(text).pattern().match(other)
+        Selector.parse(text).pattern.match(other)
     except ValueError as error:
         assert str(error).isprintable()
 
