@@ -26,7 +26,7 @@ from dtagent.host.log import (
     TREE_UNREADABLE,
     event,
 )
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.overlays import configfs
 from dtagent.overlays.settle import Hold, Settle
 from dtagent.overlays.watch import OverlayWatch
@@ -64,12 +64,12 @@ class Agent:
         self,
         load: Callable[[], Settings],
         publisher: Callable[[Settings, Callable[[], None]], Publisher],
-        teller: Teller,
+        status: Status,
         events: queue.SimpleQueue[Happening],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._publisher_for = load, publisher
-        self._systemd, self._teller = teller.systemd, teller
+        self._systemd, self._status = status.systemd, status
         self._events, self._clock = events, clock
         self._tree_failure = ""
         self._found: Labels | None = None
@@ -82,7 +82,7 @@ class Agent:
             "scan": self._scan,
         }
         self._due = {"feed": 0.0, "resync": 0.0, "scan": NEVER}
-        self._reconciler = Reconciler(teller, clock)
+        self._reconciler = Reconciler(status, clock)
         self._take(load())
 
     def _take(self, settings: Settings) -> None:
@@ -187,7 +187,7 @@ class Agent:
         if self._tree_failure:
             log.log(NOTICE, "the devicetree can be read again")
             self._tree_failure = ""
-            self._teller.trouble("")
+            self._status.failure("")
         known = self._found.notes if self._found else ()
         for note in (note for note in found.notes if note not in known):
             log.info("%s", note)
@@ -205,7 +205,7 @@ class Agent:
         if str(error) != self._tree_failure:
             self._tree_failure = str(error)
             log.warning("%s; the labels stay as they are", error, extra=event(TREE_UNREADABLE))
-            self._teller.trouble(f"cannot read the devicetree: {error}")
+            self._status.failure(f"cannot read the devicetree: {error}")
 
     def _decide(self, found: Labels, applied: frozenset[str], now: float) -> None:
         """What of a scan is to be published, and when."""

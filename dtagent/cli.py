@@ -158,7 +158,7 @@ def _scan(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from dtagent.agent import Agent, Event, Happening, Stopped
-    from dtagent.host.state import Teller, only_writer, runtime_directory
+    from dtagent.host.status import Status, only_writer, runtime_directory
     from dtagent.host.systemd import Systemd
     from dtagent.publish.factory import publisher
 
@@ -177,8 +177,8 @@ def _run(options: argparse.Namespace) -> None:
         lock = only_writer(directory, create=True) if directory else nullcontext()
         with suppress(Stopped), lock:
             chosen = partial(publisher, dry_run=options.dry_run)
-            settings, teller = partial(_settings, options), Teller(systemd, directory)
-            agent = Agent(settings, chosen, teller, events)
+            settings, status = partial(_settings, options), Status(systemd, directory)
+            agent = Agent(settings, chosen, status, events)
             signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
             signal.signal(signal.SIGINT, stop)
             signal.signal(signal.SIGTERM, stop)
@@ -191,7 +191,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from dtagent.host.state import only_writer, runtime_directory
+    from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.factory import publisher
 
     settings = _settings(options)
@@ -202,9 +202,9 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from dtagent.host import state
+    from dtagent.host import status
 
-    last = state.read(state.runtime_directory())
+    last = status.read(status.runtime_directory())
     if not last.healthy:
         raise DtagentError(last.status)
     _print(last.status)
@@ -213,7 +213,7 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _clear(options: argparse.Namespace) -> None:
-    from dtagent.host.state import only_writer, runtime_directory
+    from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.nfd import NfdPublisher
     from dtagent.publish.node import NodePublisher
 

@@ -15,7 +15,7 @@ from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
 from dtagent import __version__, cli
 from dtagent.config import sources
-from dtagent.host.state import State, Teller, runtime_directory
+from dtagent.host.status import Report, Status, runtime_directory
 from dtagent.host.systemd import Systemd
 from tests.dtb import dtb
 
@@ -148,8 +148,8 @@ def test_status_writes_out_what_would_be_more_than_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A folder's name under configfs may hold any bytes; nobody's terminal should obey them."""
-    said = State("on a; overlays: \x1b]0;x\x07, \udcff", True, {"e.org/a": "\x9b1m"})
-    Teller(Systemd({}), runtime_directory()).tell(said)
+    report = Report("on a; overlays: \x1b]0;x\x07, \udcff", True, {"e.org/a": "\x9b1m"})
+    Status(Systemd({}), runtime_directory()).report(report)
     assert dtagent("status") == 0
     expected = "on a; overlays: \\x1b]0;x\\x07, \\udcff\ne.org/a: \\x9b1m\n"
     assert capsys.readouterr() == (expected, "")
