@@ -176,11 +176,20 @@ def test_a_missing_config_is_exit_status_2_for_every_command(
     )
 
 
-def test_a_wrong_selector_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, "scan", "-n", "g*") == (
-        2,
-        "dtagent: -n: 'g*' is no node name; write a NAME, a /PATH or 'compatible:GLOB'\n",
-    )
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("-n", "g*", "'g*' is no node name; write a NAME, a /PATH or 'compatible:GLOB'"),
+        ("--root", "\udcff", "expected text in UTF-8, without NUL"),
+        ("--node-name", "\udcff", "expected text in UTF-8, without NUL"),
+    ],
+)
+def test_a_flag_is_checked_as_the_same_setting_in_a_file(
+    flag: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, err = refused(capsys, "scan", flag, value)
+    assert status == 2
+    assert err.splitlines()[-1] == f"dtagent scan: error: argument {flag}: {message}"
 
 
 @pytest.mark.parametrize("arguments", [[], ["scann"], ["scan", "-o", "xml"], ["scan", "extra"]])

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -351,7 +352,7 @@ def test_five_resyncs_are_five_scans(
         tables = Settings(
             devicetree=DevicetreeTable(root=nano), overlays=OverlaysTable(path=str(folder))
         )
-        return tables.model_copy(update={"resync_interval": 1})
+        return replace(tables, resync_interval=1)
 
     Agent(settings, lambda *_: Counting(), Status(Systemd({})), events).run()
     assert resyncs == [True] * 6
