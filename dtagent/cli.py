@@ -13,12 +13,12 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dtagent import __version__
 from dtagent.config import sources
@@ -84,7 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dtagent {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    added = {}
     for name, run, text in (
         ("run", _run, "keep the labels true until stopped (what the service runs)"),
         ("scan", _scan, "print the labels that the devicetree gives, and stop"),
@@ -93,20 +92,18 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "say what the running agent last did; fails while not all is well"),
         ("clear", _clear, "take our labels off the Node"),
     ):
-        description = text[0].upper() + text[1:] + "."
-        command = commands.add_parser(name, parents=[common], help=text, description=description)
+        title = f"{text[0].upper()}{text[1:]}."
+        command = commands.add_parser(name, parents=[common], help=text, description=title)
         command.set_defaults(command=run)
-        added[name] = command
-    added["run"].add_argument(
-        "--dry-run", action="store_true", help="print each patch, send and write nothing"
-    )
-    added["scan"].add_argument(
-        "--dtb", type=Path, metavar="FILE", help="read a DTB file, not a live tree"
-    )
-    added["scan"].add_argument(
-        "-o", dest="output", choices=("text", "json", "nfd"), default="text",
-        help="key: value lines (default), JSON with notes, or Node Feature Discovery's lines",
-    )  # fmt: skip
+        if name == "run":
+            text = "print each patch, send and write nothing"
+            command.add_argument("--dry-run", action="store_true", help=text)
+        if name == "scan":
+            text = "read a DTB file, not a live tree"
+            command.add_argument("--dtb", type=Path, metavar="FILE", help=text)
+            text = "key: value lines (default), JSON with notes, or Node Feature Discovery's lines"
+            kinds = ("text", "json", "nfd")
+            command.add_argument("-o", dest="output", choices=kinds, default="text", help=text)
     return parser
 
 
@@ -125,18 +122,12 @@ def _checked(check: Check) -> Callable[[str], str]:
 def _settings(options: argparse.Namespace) -> Settings:
     """The settings with the command line's flags on top."""
     settings = sources.load(options.config)
-    node = {"name": options.node_name, "kubeconfig": options.kubeconfig}
-    tree = {"root": options.root, "nodes": (*settings.devicetree.nodes, *options.nodes)}
+    node, tree = settings.node, settings.devicetree
+    kubeconfig, root = options.kubeconfig or node.kubeconfig, options.root or tree.root
+    node = replace(node, name=options.node_name or node.name, kubeconfig=kubeconfig)
+    tree = replace(tree, root=root, nodes=(*tree.nodes, *options.nodes))
     log.setup(settings.log_level)
-    return replace(
-        settings,
-        node=replace(settings.node, **_given(node)),
-        devicetree=replace(settings.devicetree, **_given(tree)),
-    )
-
-
-def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flags.items() if value is not None}
+    return replace(settings, node=node, devicetree=tree)
 
 
 def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
@@ -181,23 +172,19 @@ def _run(options: argparse.Namespace) -> None:
         events.put(Event.STOP)  # should the exception be lost in somebody's `except:`
         raise Stopped
 
-    systemd = Systemd()
     directory = None if options.dry_run else runtime_directory()
-    try:
-        lock = only_writer(directory, create=True) if directory else nullcontext()
-        with suppress(Stopped), lock:
-            chosen = partial(publisher, dry_run=options.dry_run)
-            settings, status = partial(_settings, options), Status(systemd, directory)
-            agent = Agent(settings, chosen, status, events)
-            signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
-            signal.signal(signal.SIGINT, stop)
-            signal.signal(signal.SIGTERM, stop)
-            agent.run()
-    except ConfigError as error:
-        systemd.status(f"wrong configuration: {error}")
-        raise
-    finally:
-        systemd.close()
+    lock = only_writer(directory, create=True) if directory else nullcontext()
+    chosen = partial(publisher, dry_run=options.dry_run)
+    with closing(Systemd()) as systemd, suppress(Stopped), lock:
+        try:
+            agent = Agent(partial(_settings, options), chosen, Status(systemd, directory), events)
+        except ConfigError as error:
+            systemd.status(f"wrong configuration: {error}")
+            raise
+        signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        agent.run()
 
 
 def _publish(options: argparse.Namespace) -> None:
