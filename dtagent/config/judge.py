@@ -91,8 +91,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _environment() -> tuple[str, dict[str, Any]]:
     """What the variables set, lists and tables read as JSON."""
-    keys: dict[str, Any] = get_type_hints(Settings, include_extras=True)
-    for key, kind in keys.items():  # pydantic-settings looks into pydantic's own kinds only
+    kinds = get_type_hints(Settings, include_extras=True)
+    keys: dict[str, Any] = {}
+    for key in _known([]):  # pydantic-settings looks into pydantic's own kinds only
+        kind = kinds[key]
         if is_dataclass(kind):
             kind = pydantic.dataclasses.dataclass(kind, frozen=True)  # type: ignore[arg-type]
         keys[key] = (kind, ...)
