@@ -26,7 +26,7 @@ from dtagent.host.log import (
     TREE_UNREADABLE,
     event,
 )
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.overlays import configfs
 from dtagent.overlays.settle import Settle
 from dtagent.overlays.watch import OverlayWatch
@@ -63,12 +63,12 @@ class Agent:
         self,
         load: Callable[[], Settings],
         publisher: Callable[[Settings, Callable[[], None]], Publisher],
-        teller: Teller,
+        status: Status,
         events: queue.SimpleQueue[Happening],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._publisher_for = load, publisher
-        self._systemd, self._teller = teller.systemd, teller
+        self._systemd, self._status = status.systemd, status
         self._events, self._clock = events, clock
         self._feed_due = self._resync_due = 0.0
         self._resync = False
@@ -76,7 +76,7 @@ class Agent:
         self._notes: Collection[str] = ()
         self._overlays: frozenset[str] = frozenset()  # as they were last told of
         self._labels: Mapping[str, str] | None = None
-        self._reconciler = Reconciler(teller, clock)
+        self._reconciler = Reconciler(status, clock)
         self._take(load())
 
     def _take(self, settings: Settings) -> None:
@@ -190,7 +190,7 @@ class Agent:
         if failure == self._tree_failure:
             return
         self._tree_failure = failure
-        self._teller.trouble(failure and f"cannot read the devicetree: {failure}")
+        self._status.failure(failure and f"cannot read the devicetree: {failure}")
         if failure:
             log.warning("%s; the labels stay as they are", failure, extra=event(TREE_UNREADABLE))
         else:

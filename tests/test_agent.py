@@ -18,7 +18,7 @@ from dtagent.cluster import backoff, connection
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
 from dtagent.errors import NodeError, UnreachableError
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import configfs, settle
 from dtagent.publish.publisher import Outcome, Publisher
@@ -82,7 +82,7 @@ class World(Publisher):
 
     def run(self) -> None:
         events: queue.SimpleQueue[Happening] = self  # type: ignore[assignment]
-        Agent(self.settings, lambda *_: self, Teller(Systemd({})), events, lambda: self.now).run()
+        Agent(self.settings, lambda *_: self, Status(Systemd({})), events, lambda: self.now).run()
 
     def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:
         def then() -> Event | None:

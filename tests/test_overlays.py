@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from demo.tree import add_node, remove_node, strings
 from dtagent.agent import Agent, Event, Happening
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import configfs, settle, watch
 from dtagent.overlays.watch import OverlayWatch
@@ -370,9 +371,9 @@ def test_five_resyncs_are_five_scans(
         tables = Settings(
             devicetree=DevicetreeTable(root=nano), overlays=OverlaysTable(path=str(folder))
         )
-        return tables.model_copy(update={"resync_interval": 1})
+        return replace(tables, resync_interval=1)
 
-    Agent(settings, lambda *_: Counting(), Teller(Systemd({})), events).run()
+    Agent(settings, lambda *_: Counting(), Status(Systemd({})), events).run()
     assert resyncs == [True] * 6
     # The watch says once that it found the folder, and the start's own scan may come before that.
     assert len(scans) <= len(resyncs) + 2

@@ -24,7 +24,7 @@ from dtagent.errors import (
     RefusedError,
     UnauthorizedError,
 )
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.publish.node import NodePublisher
 from dtagent.publish.reconcile import Reconciler
@@ -365,7 +365,7 @@ def test_a_kubeconfig_is_read_once_for_a_connection_and_not_for_each_change(
 
     monkeypatch.setattr(yaml, "safe_load", counted)
     publisher = NodePublisher(NodeTable(kubeconfig=str(host.kubeconfig)))
-    reconciler = Reconciler(Teller(Systemd({})))
+    reconciler = Reconciler(Status(Systemd({})))
     reconciler.use(publisher)
     for number in "1", "2", "3":
         reconciler.want({PREFIX + "a": number}, frozenset(), resync=False)

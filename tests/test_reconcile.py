@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dtagent.host.state import State, Teller
+from dtagent.host.status import Report, Status
 from dtagent.host.systemd import Systemd
 from dtagent.publish.publisher import Outcome, Publisher
 from dtagent.publish.reconcile import BURST, BURST_TIME, Reconciler
@@ -17,15 +17,15 @@ class Published(Publisher):
         return Outcome("the Node", ["+a=1"], dict(labels))
 
 
-class Told(Teller):
+class Told(Status):
     """What would be told."""
 
     def __init__(self) -> None:
         super().__init__(Systemd({}))
-        self.states: list[State] = []
+        self.reports: list[Report] = []
 
-    def tell(self, state: State) -> None:
-        self.states.append(state)
+    def report(self, report: Report) -> None:
+        self.reports.append(report)
 
 
 def test_the_status_claims_no_label_that_the_burst_limit_still_holds_back() -> None:
@@ -37,13 +37,13 @@ def test_the_status_claims_no_label_that_the_burst_limit_still_holds_back() -> N
         reconciler.step()
     reconciler.want({"a": "1", "late": "1"}, frozenset({"hat"}), resync=False)
     reconciler.step()
-    assert told.states[-1].overlays == {"hat"}
-    assert told.states[-1].labels == {"a": str(BURST - 1)}
-    assert told.states[-1].status.startswith("1 label true on the Node at ")
+    assert told.reports[-1].overlays == {"hat"}
+    assert told.reports[-1].labels == {"a": str(BURST - 1)}
+    assert told.reports[-1].status.startswith("1 label true on the Node at ")
     now = BURST_TIME
     assert reconciler.due == now
     reconciler.step()
-    assert told.states[-1].labels == {"a": "1", "late": "1"}
+    assert told.reports[-1].labels == {"a": "1", "late": "1"}
 
 
 class Stale(Published):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dtagent.cluster.backoff import Backoff
 from dtagent.errors import DtagentError, NodeMissingError
 from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
-from dtagent.host.state import State, Teller
+from dtagent.host.status import Report, Status
 from dtagent.publish.publisher import Outcome, Publisher
 
 CREDENTIALS_INTERVAL = 2.0  # seconds between two checks for new ones, in an outage
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Brings a publisher to the newest labels, and keeps it there. `due` is on `clock`."""
 
-    def __init__(self, teller: Teller, clock: Callable[[], float] = time.monotonic) -> None:
-        self._teller, self._clock = teller, clock
+    def __init__(self, status: Status, clock: Callable[[], float] = time.monotonic) -> None:
+        self._status, self._clock = status, clock
         self._outage = Outage()
         self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
         self._node = self._at = ""
@@ -98,7 +98,7 @@ class Reconciler:
             self._publish_due = now + self._outage.failed(error)
             self._credentials_due = now + CREDENTIALS_INTERVAL
             text = f"waiting since {self._outage.since}: {error}"
-            self._teller.tell(State(text, healthy=False, overlays=self._overlays))
+            self._status.report(Report(text, healthy=False, overlays=self._overlays))
             return
         self._outage.ended(outcome.place, outcome.node)
         self._resync, self._credentials_due = False, NEVER
@@ -112,7 +112,7 @@ class Reconciler:
         self._node = outcome.node or self._node
         self._outcome, self._at = outcome, time.strftime("%Y-%m-%d %H:%M:%S")
         self._tell(outcome)
-        self._teller.systemd.ready()
+        self._status.systemd.ready()
 
     def _tell(self, outcome: Outcome) -> None:
         """All is well: what is where, and since when."""
@@ -122,7 +122,7 @@ class Reconciler:
             text += f"; overlays: {', '.join(sorted(self._overlays))}"
         if outcome.left_alone:
             text += f"; left alone: {', '.join(outcome.left_alone)}"
-        self._teller.tell(State(text, True, outcome.labels, self._overlays))
+        self._status.report(Report(text, True, outcome.labels, self._overlays))
 
     def close(self) -> None:
         self._publisher.close()

@@ -24,7 +24,7 @@ atheris: Any = importlib.import_module("atheris")
 with atheris.instrument_imports(include=["dtagent", "yaml", "tomllib"]):
     from dtagent.cluster import credentials
     from dtagent.cluster.files import Files
-    from dtagent.config import sources
+    from dtagent.config import judge
     from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
     from dtagent.errors import ConfigError, CredentialsError, TreeError
     from dtagent.names import Selector
@@ -40,7 +40,7 @@ SETTINGS = Settings(
 
 def toml(file: Path) -> None:
     try:
-        as_toml(sources.load(file)).encode()
+        as_toml(judge.judge([file])).encode()
     except ConfigError as error:
         assert all(line.isprintable() for line in str(error).split("\n"))
 
