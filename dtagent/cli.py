@@ -172,6 +172,7 @@ def _run(options: argparse.Namespace) -> None:
         events.put(Event.STOP)  # should the exception be lost in somebody's `except:`
         raise Stopped
 
+    signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
     directory = None if options.dry_run else runtime_directory()
     lock = only_writer(directory, create=True) if directory else nullcontext()
     chosen = partial(publisher, dry_run=options.dry_run)
@@ -181,7 +182,6 @@ def _run(options: argparse.Namespace) -> None:
         except ConfigError as error:
             systemd.status(f"wrong configuration: {error}")
             raise
-        signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
         agent.run()

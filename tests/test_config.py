@@ -229,6 +229,8 @@ FAILURES = {
     "exec sleep 1000": "killed by signal 9: no memory for it, or over 1 s or 4 MiB",
     "exec cat /dev/zero": "killed by signal 9: no memory for it, or over 60 s or 4 MiB",
     "echo trace >&2; echo MemoryError >&2; exit 1": "MemoryError",
+    "echo warning: no platform libraries >&2": "warning: no platform libraries",
+    "exit 0": "no answer",
 }
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dtagent.config.settings import Settings
@@ -77,12 +78,15 @@ def _judged(paths: Sequence[Path]) -> Settings:
     except OSError as error:
         raise ConfigError(f"configuration: cannot be judged: {error.strerror}") from error
     if status == 0:
-        settings: Settings = pickle.loads(answer)  # noqa: S301 - written by our own program
-        return settings
+        # An interpreter that warns of something of its own spoils the answer.
+        spoilt = (pickle.UnpicklingError, EOFError, LookupError, ValueError, AttributeError)
+        with suppress(*spoilt, ImportError):
+            settings: Settings = pickle.loads(answer)  # noqa: S301 - written by our own program
+            return settings
     text = answer.decode(errors="replace")
     if status == 2:
         raise ConfigError(text)
-    reason = text.strip().rpartition("\n")[2]  # the end of a traceback
+    reason = text.strip().rpartition("\n")[2] or "no answer"  # the end of a traceback
     if status < 0:
         limits = f"{JUDGE_TIME} s or {ANSWER_MAX >> 20} MiB"
         reason = f"killed by signal {-status}: no memory for it, or over {limits}"
