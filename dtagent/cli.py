@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         title = f"{text[0].upper()}{text[1:]}."
         command = commands.add_parser(name, parents=[common], help=text, description=title)
         command.set_defaults(command=run)
-        if name == "run":
+        if name in ("run", "publish"):
             text = "print each patch, send and write nothing"
             command.add_argument("--dry-run", action="store_true", help=text)
         if name == "scan":
@@ -193,8 +193,8 @@ def _publish(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     found = _labels(settings)
-    lock = only_writer(runtime_directory(), create=False)
-    with lock, closing(publisher(settings)) as chosen:
+    writer = nullcontext() if options.dry_run else only_writer(runtime_directory(), create=False)
+    with writer, closing(publisher(settings, dry_run=options.dry_run)) as chosen:
         _report(chosen.publish(found.labels))
 
 

@@ -392,3 +392,18 @@ def test_a_refusal_costs_no_new_connection(host: Host, monkeypatch: pytest.Monke
                 api.send(request)
         assert api.get().labels == {}
     assert len(handshakes) == 1
+
+
+def test_a_dry_run_of_publish_shows_what_would_change_and_changes_nothing(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the Go labeller's Node is taken over, say."""
+    left = {PREFIX + "acme-gone": "1", "theirs.example/label": "1"}
+    host.cluster.patch_labels(host.name, left, manager="k8s-dt-labeller")
+    mark = host.cluster.audit_mark()
+    assert host.run("publish", "--dry-run") == 0
+    *patches, change = capsys.readouterr().out.splitlines()
+    assert [line for line in patches if line.startswith("PATCH ")]
+    assert change == f"dry run for Node {host.name}: +{PREFIX}acme-board=1, -{PREFIX}acme-gone"
+    assert "patch" not in [verb for verb, _ in host.requests(mark)]
+    assert host.labels == left
