@@ -7,6 +7,8 @@ import pytest
 from tests.host import PREFIX, Host
 from tests.test_run import start
 
+DOMAIN = ".".join(["d" * 60] * 4)
+
 
 @pytest.fixture
 def nfd(host: Host) -> Host:
@@ -52,6 +54,36 @@ def test_a_folder_that_is_not_there_is_told_with_the_remedy(
         "there, and the unit must be allowed to write in it: see the drop-in nfd.conf among the "
         "examples"
     )
+
+
+def test_more_than_nfd_reads_is_refused_and_the_file_stays_as_it_was(
+    nfd: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nfd.run("publish")
+    before = features(nfd)
+    nfd.configure(nfd.config.read_text().partition("[")[0] + f'labels.prefix = "{DOMAIN}/"')
+    nfd.compatible(*(f"acme,{number:058}" for number in range(256)))
+    assert nfd.run("publish") == 1
+    size = 256 * len(f"{DOMAIN}/acme-{0:058}=1\n")
+    assert f"nfd-worker reads up to 65536 bytes, and the labels take {size}; choose" in (
+        capsys.readouterr().err
+    )
+    assert features(nfd) == before
+
+
+def test_a_rules_key_that_nfd_would_change_is_noted(
+    nfd: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = '[[rules]]\nlabel = "{}"\nproperty = "compatible"\n'
+    settings = nfd.config.read_text().partition("[")[0]
+    nfd.configure(settings + rules.format("model") + rules.format("example.org/model"))
+    assert nfd.run("scan") == 0
+    said = capsys.readouterr().err
+    assert "model: nfd-master makes it feature.node.kubernetes.io/model\n" in said
+    assert said.count("nfd-master") == 1
+    nfd.configure(rules.format("model"))
+    assert nfd.run("scan") == 0
+    assert "nfd-master" not in capsys.readouterr().err
 
 
 def test_labels_of_ours_on_the_node_are_named_once_and_cleared_by_clear(host: Host) -> None:

@@ -1,7 +1,7 @@
 """The same labels as a features file of Node Feature Discovery's local source.
 
-Format: NFD's documentation, "Local feature source": a line `key=value` a label, files whose name
-begins with a dot are passed over.
+Format: NFD's documentation, "Local feature source": a line `key=value` a label; files whose name
+begins with a dot are passed over, and those of more than 64 KiB.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from dtagent.cluster import patch
 from dtagent.errors import DtagentError
 from dtagent.publish.publisher import Outcome, Publisher
+
+SIZE_MAX = 65536
 
 
 class NfdPublisher(Publisher):
@@ -27,6 +29,11 @@ class NfdPublisher(Publisher):
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         """Replace the file in one step, and only when it says something else."""
         before, text = self._read(), "".join(f"{k}={v}\n" for k, v in sorted(labels.items()))
+        if len(text) > SIZE_MAX:
+            raise DtagentError(
+                f"{self._file}: stays as it is: nfd-worker reads up to {SIZE_MAX} bytes, and the "
+                f"labels take {len(text)}; choose fewer nodes, or a shorter prefix"
+            )
         if before != text:
             aside = self._file.with_name(f".{self._file.name}.tmp")
             try:
