@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from watchdog.events import (
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
 
 from tests.host import PREFIX, Host
+from tests.process import wait_for
 from tests.test_run import start
 
 DOMAIN = ".".join(["d" * 60] * 4)
@@ -21,7 +31,7 @@ def nfd(host: Host) -> Host:
 
 def features(host: Host) -> dict[str, str]:
     folder = host.config.parent / "features.d"
-    return {file.name: file.read_text() for file in folder.iterdir()}
+    return {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
 
 
 def test_the_file_holds_a_line_a_label_and_the_node_is_left_alone(nfd: Host) -> None:
@@ -41,6 +51,37 @@ def test_the_file_is_replaced_whole_and_only_when_it_differs(nfd: Host) -> None:
     nfd.compatible("acme,other")
     nfd.run("publish")
     assert file.stat().st_ino != first.st_ino
+
+
+def test_nfd_worker_sees_one_change_and_the_whole_file_by_then(nfd: Host) -> None:
+    """It heeds one event of the folder a second: an earlier one has it read what was there before.
+
+    In that folder, though, there is nothing left after `clear`.
+    """
+    nfd.run("publish")
+    folder = nfd.config.parent / "features.d"
+    seen: list[str] = []
+
+    class Seen(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            seen.append(str(event.dest_path or event.src_path))
+
+    kinds = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileDeletedEvent]
+    observer = Observer()
+    observer.schedule(Seen(), str(folder), event_filter=kinds)
+    observer.start()
+    try:
+        nfd.compatible("acme,other")
+        nfd.run("publish")
+        (folder / "end").touch()
+        wait_for(lambda: str(folder / "end") in seen, "the folder's events")
+    finally:
+        observer.stop()
+        observer.join()
+    assert seen[: seen.index(str(folder / "end"))] == [str(folder / "devicetree-features")]
+    (folder / "end").unlink()
+    assert nfd.run("clear") == 0
+    assert [*folder.iterdir()] == []
 
 
 def test_a_folder_that_is_not_there_is_told_with_the_remedy(
@@ -79,7 +120,7 @@ def test_a_rules_key_that_nfd_would_change_is_noted(
     nfd.configure(settings + rules.format("model") + rules.format("example.org/model"))
     assert nfd.run("scan") == 0
     said = capsys.readouterr().err
-    assert "model: nfd-master makes it feature.node.kubernetes.io/model\n" in said
+    assert "model: nfd-master puts it in feature.node.kubernetes.io\n" in said
     assert said.count("nfd-master") == 1
     nfd.configure(rules.format("model"))
     assert nfd.run("scan") == 0

@@ -6,6 +6,7 @@ begins with a dot are passed over, and those of more than 64 KiB.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,6 +26,9 @@ class NfdPublisher(Publisher):
     def __init__(self, file: Path, settled: Callable[[], bool] = lambda: True) -> None:
         self._file, self._settled = file, settled
         self._is_settled = False
+        # Not beside it: nfd-worker heeds one event a second, which would be the new file's making,
+        # and looks again a minute later.
+        self._aside = file.with_name(f".{file.name}")
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         """Replace the file in one step, and only when it says something else."""
@@ -35,8 +39,9 @@ class NfdPublisher(Publisher):
                 f"labels take {len(text)}; choose fewer nodes, or a shorter prefix"
             )
         if before != text:
-            aside = self._file.with_name(f".{self._file.name}.tmp")
             try:
+                self._aside.mkdir(exist_ok=True)
+                aside = self._aside / "new"
                 aside.write_text(text, "ascii")
                 aside.chmod(0o644)  # nfd-worker is not root, and the unit's umask is strict
                 aside.replace(self._file)
@@ -53,6 +58,7 @@ class NfdPublisher(Publisher):
         before = self._read()
         try:
             self._file.unlink(missing_ok=True)
+            shutil.rmtree(self._aside, ignore_errors=True)
         except OSError as error:
             raise DtagentError(f"{self._file}: {error.strerror}; remove it") from error
         return Outcome(str(self._file), patch.changed(_labels(before), {}))
