@@ -42,6 +42,11 @@ KINDS = ("CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", *NAMES
 """What is taken of the manifests; the rest is kustomize's own."""
 
 
+def user(program: str) -> str:
+    """Who the program is to the server: a service account of its own."""
+    return f"system:serviceaccount:{NAMESPACE}:{program}"
+
+
 def apply(cluster: ApiServer, manifest: Json) -> None:
     """Make what `manifest` describes; there already, it is put right."""
     kind, version = manifest["kind"], manifest["apiVersion"]
@@ -98,7 +103,7 @@ class Discovery(contextlib.AbstractContextManager["Discovery"]):
         kubeconfig = self.cluster.kubeconfig(
             program,
             path=directory / f"{program}.kubeconfig",
-            user=f"system:serviceaccount:{NAMESPACE}:{program}",
+            user=user(program),
             groups=["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"],
         )
         command = (

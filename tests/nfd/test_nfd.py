@@ -93,6 +93,25 @@ def test_labels_stay_when_the_agent_stops(host: Host, worker: Process) -> None:
     assert labels(host) == {**BOARD, "example.org/later": "1"}
 
 
+def test_the_go_labellers_file_is_taken_over_and_no_right_label_is_off_the_node(
+    host: Host, worker: Process
+) -> None:
+    gone = PREFIX + "acme-gone"
+    features(host).write_text(f"{gone}=1\n{PREFIX}acme-board=1\n")
+    wait_for(lambda: labels(host) == {**BOARD, gone: "1"}, "its labels")
+    mark = host.cluster.audit_mark()
+    assert host.run("publish") == 0
+    wait_for(lambda: labels(host) == BOARD, "the end of what is not there")
+    changes = [
+        (change["op"], change["path"])
+        for event in host.cluster.audit(user=nfd.user(nfd.MASTER), verb="patch", since=mark)
+        if event["objectRef"]["name"] == host.name
+        for change in event["requestObject"]
+        if "/labels/" in change["path"]
+    ]
+    assert changes == [("remove", f"/metadata/labels/{gone.replace('/', '~1')}")]
+
+
 def test_nfd_reads_a_file_up_to_that_size_and_none_that_is_larger(
     host: Host, worker: Process
 ) -> None:
