@@ -1,7 +1,7 @@
 """nfd-master and nfd-worker as processes of this host, with the rights that NFD's manifests give.
 
-Each serves metrics too, on every address of the host, with no way to turn that off: port 0 has the
-kernel choose one that is free, and nobody asks there. Leader election is off of itself.
+They listen on nothing. Their metrics would be served on every address of the host; a port that
+cannot be is what turns that off, since neither ends for want of it. Leader election is off of itself.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Discovery(contextlib.AbstractContextManager["Discovery"]):
             str(self.programs / program),
             f"-kubeconfig={kubeconfig}",
             f"-config={directory / 'none.conf'}",  # not this host's, should it have one
-            "-port=0",
+            "-port=-1",
             *options,
         )
         return Process(command, directory, NODE_NAME=node, KUBERNETES_NAMESPACE=NAMESPACE)
