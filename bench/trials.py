@@ -1,0 +1,122 @@
+"""What each way to carry less saves, tried by itself: `python -m bench.trials [WORD ...]`.
+
+Each row is an agent of its own, settled, with one thing changed; with words, only the rows that
+have one of them in their name. A row is the smallest of three runs: address space layout moves a
+heap by a page or two, and nothing makes it smaller than it is.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.measure import Usage, usage
+from bench.site import Site, site
+
+SETTLED = 12.0  # seconds: the series of scans after a start ends at 10
+ROUNDS = 1
+RUN = "\nimport sys\nfrom dtagent.cli import main\nsys.exit(main())"
+TRIM = "import ctypes; ctypes.CDLL(None).malloc_trim(0)"
+# When READY=1 has been said, from the thread that says it.
+AFTER_READY = """
+from dtagent.host.systemd import Systemd
+ready = Systemd.ready
+def then(self):
+    first = not self._ready
+    ready(self)
+    if first:
+        {0}
+Systemd.ready = then
+"""
+# A module that nothing needs while all is well, as if it were imported where it is used.
+WITHOUT = """
+import sys, types
+class Absent(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (Exception,), {{}})
+for name in {0!r}:
+    sys.modules[name] = Absent(name)
+"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One change: of the environment, of Python's flags, or by code that runs before the agent."""
+
+    name: str
+    costs: str = ""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    code: str = ""
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        return (*self.flags, *(("-c", self.code + RUN) if self.code else ("-m", "dtagent")))
+
+
+TRIALS = (
+    Trial("as it is"),
+    Trial("as it is, started by `-c`", code="pass"),
+    Trial("`MALLOC_ARENA_MAX=1`", "one word in the unit", {"MALLOC_ARENA_MAX": "1"}),
+    Trial("`MALLOC_ARENA_MAX=2`", "one word in the unit", {"MALLOC_ARENA_MAX": "2"}),
+    Trial("`MALLOC_TRIM_THRESHOLD_=65536`", "one word in the unit", {"MALLOC_TRIM_THRESHOLD_": "65536"}),
+    Trial("`MALLOC_TRIM_THRESHOLD_=0`", "one word; a brk a free", {"MALLOC_TRIM_THRESHOLD_": "0"}),
+    Trial("`MALLOC_MMAP_THRESHOLD_=32768`", "one word; mmap for each buffer", {"MALLOC_MMAP_THRESHOLD_": "32768"}),
+    Trial("`MALLOC_TOP_PAD_=0`", "one word in the unit", {"MALLOC_TOP_PAD_": "0"}),
+    Trial("`PYTHONMALLOC=malloc`", "slower; one word", {"PYTHONMALLOC": "malloc"}),
+    Trial("`PYTHONMALLOC=malloc`, one arena, trimmed", "slower", {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}),
+    Trial("`malloc_trim` after READY", "ctypes on the libc", code=AFTER_READY.format(TRIM)),
+    Trial("`gc.collect` after READY", "one line", code=AFTER_READY.format("import gc; gc.collect()")),
+    Trial("`gc.collect`, then `malloc_trim`, after READY", "two lines", code=AFTER_READY.format("import gc; gc.collect(); " + TRIM)),
+    Trial("`gc.freeze` after READY", "one line", code=AFTER_READY.format("import gc; gc.collect(); gc.freeze()")),
+    Trial("`gc.disable` during imports", "two lines", code="import gc; gc.disable()" + AFTER_READY.format("gc.enable()")),
+    Trial("`-O`", "no asserts", flags=("-O",)),
+    Trial("`-OO`", "no docstrings", flags=("-OO",)),
+    Trial("`-X no_debug_ranges`", "no carets in a traceback, which no user sees", flags=("-X", "no_debug_ranges")),
+    Trial("`-OO -X no_debug_ranges`", "", flags=("-OO", "-X", "no_debug_ranges")),
+    Trial("`-X frozen_modules=on`", "", flags=("-X", "frozen_modules=on")),
+    Trial("`-X frozen_modules=off`", "", flags=("-X", "frozen_modules=off")),
+    Trial("`-I`", "what the launcher does", flags=("-I",)),
+    Trial("`-S`", "no site: packages in place by hand", code="import sys; sys.path.insert(0, '.')"),
+    Trial("thread stacks of 256 KiB", "one line; a deep traceback may not fit", code="import threading; threading.stack_size(256 << 10)"),
+    Trial("no modules that watchdog only imports", "patches a library", code=WITHOUT.format(["watchdog.utils.dirsnapshot", "watchdog.utils.patterns", "watchdog.tricks"])),
+    Trial("without `difflib`", "imported where a key is unknown", code=WITHOUT.format(["difflib"])),
+    Trial("without `random`", "jitter by other means", code=WITHOUT.format(["random"])),
+    Trial("without `ipaddress`", "imported where a proxy is asked for", code=WITHOUT.format(["ipaddress"])),
+    Trial("without `subprocess`", "", code=WITHOUT.format(["subprocess"])),
+    Trial("without `uuid`", "", code=WITHOUT.format(["uuid"])),
+    Trial("yaml by libyaml", "faster to parse, another library to load", code="import yaml; yaml.SafeLoader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"),
+    Trial("yaml without its dumper", "patches a library", code=WITHOUT.format(["yaml.dumper", "yaml.cyaml"])),
+)
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    chosen = [t for t in TRIALS if t is TRIALS[0] or not words or any(w in t.name for w in words)]
+    rows = []
+    with site() as place:
+        base: Usage | None = None
+        for trial in chosen:
+            try:
+                found = min((settled(place, trial) for _ in range(ROUNDS)), key=lambda u: u.resident)
+            except AssertionError as error:
+                print(trial.name, "FAILED", str(error)[-400:], flush=True)
+                continue
+            base = base or found
+            rows.append((trial.name, f"{found.resident:.1f}", f"{found.anonymous:.1f}",
+                         f"{found.resident - base.resident:+.1f}", f"{found.anonymous - base.anonymous:+.1f}", trial.costs))
+            print(*rows[-1], sep=" | ", flush=True)
+
+
+def settled(place: Site, trial: Trial) -> Usage:
+    with place.agent(trial.program, **trial.environ) as agent:
+        time.sleep(SETTLED)
+        return usage(agent.popen.pid)
+
+
+if __name__ == "__main__":
+    main()
