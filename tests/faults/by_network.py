@@ -22,7 +22,7 @@ REFUSED = f"refused|{CUT}"
 SILENT = f"no .*answer|{CUT}"
 FLAPS = 10
 LINES_OF_AN_OUTAGE = 4  # it begins, it ends, the server that was found, and what has changed
-IDLE_DEADLINE = 240.0
+IDLE_DEADLINE = 480.0
 """Seconds: a watch is given up after 150 in which not even a bookmark came."""
 
 
