@@ -41,6 +41,8 @@ class Absent(types.ModuleType):
 for name in {0!r}:
     sys.modules[name] = Absent(name)
 """
+# As if it were not installed, which whoever imports it can bear.
+NOT_INSTALLED = "import sys; sys.modules.update(dict.fromkeys({0!r}))"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Trial:
     environ: Mapping[str, str] = field(default_factory=dict)
     flags: Sequence[str] = ()
     code: str = ""
+    compiled: bool = False
+    """by byte-code of its own, which a first run makes and a second one finds"""
 
     @property
     def program(self) -> tuple[str, ...]:
@@ -74,23 +78,25 @@ TRIALS = (
     Trial("`gc.collect`, then `malloc_trim`, after READY", "two lines", code=AFTER_READY.format("import gc; gc.collect(); " + TRIM)),
     Trial("`gc.freeze` after READY", "one line", code=AFTER_READY.format("import gc; gc.collect(); gc.freeze()")),
     Trial("`gc.disable` during imports", "two lines", code="import gc; gc.disable()" + AFTER_READY.format("gc.enable()")),
-    Trial("`-O`", "no asserts", flags=("-O",)),
-    Trial("`-OO`", "no docstrings", flags=("-OO",)),
-    Trial("`-X no_debug_ranges`", "no carets in a traceback, which no user sees", flags=("-X", "no_debug_ranges")),
-    Trial("`-OO -X no_debug_ranges`", "", flags=("-OO", "-X", "no_debug_ranges")),
+    Trial("`-O`", "no asserts", flags=("-O",), compiled=True),
+    Trial("`-OO`", "no docstrings", flags=("-OO",), compiled=True),
+    Trial("`-X no_debug_ranges`", "no carets in a traceback, which no user sees", flags=("-X", "no_debug_ranges"), compiled=True),
+    Trial("`-OO -X no_debug_ranges`", "", flags=("-OO", "-X", "no_debug_ranges"), compiled=True),
     Trial("`-X frozen_modules=on`", "", flags=("-X", "frozen_modules=on")),
     Trial("`-X frozen_modules=off`", "", flags=("-X", "frozen_modules=off")),
-    Trial("`-I`", "what the launcher does", flags=("-I",)),
-    Trial("`-S`", "no site: packages in place by hand", code="import sys; sys.path.insert(0, '.')"),
     Trial("thread stacks of 256 KiB", "one line; a deep traceback may not fit", code="import threading; threading.stack_size(256 << 10)"),
     Trial("no modules that watchdog only imports", "patches a library", code=WITHOUT.format(["watchdog.utils.dirsnapshot", "watchdog.utils.patterns", "watchdog.tricks"])),
     Trial("without `difflib`", "imported where a key is unknown", code=WITHOUT.format(["difflib"])),
-    Trial("without `random`", "jitter by other means", code=WITHOUT.format(["random"])),
-    Trial("without `ipaddress`", "imported where a proxy is asked for", code=WITHOUT.format(["ipaddress"])),
+    Trial("without `random`", "jitter by other means", code=WITHOUT.format(["random"]) + "\nsys.modules['random'].uniform = lambda low, high: (low + high) / 2"),
+    Trial("without `ipaddress`", "imported where a proxy is asked for", code=WITHOUT.format(["ipaddress"]) + "\nsys.modules['ipaddress'].ip_address = lambda host: types.SimpleNamespace(is_loopback=True)"),
     Trial("without `subprocess`", "", code=WITHOUT.format(["subprocess"])),
     Trial("without `uuid`", "", code=WITHOUT.format(["uuid"])),
     Trial("yaml by libyaml", "faster to parse, another library to load", code="import yaml; yaml.SafeLoader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"),
-    Trial("yaml without its dumper", "patches a library", code=WITHOUT.format(["yaml.dumper", "yaml.cyaml"])),
+    Trial("yaml without libyaml's module", "hides a module", code=NOT_INSTALLED.format(["yaml._yaml", "yaml.cyaml"])),
+    Trial("without `bz2` and `lzma`", "hides two modules", code=NOT_INSTALLED.format(["bz2", "lzma", "_bz2", "_lzma"])),
+    Trial("without `multiprocessing`", "patches a library", code=WITHOUT.format(["multiprocessing"]) + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1"),
+    Trial("without `urllib.request`", "proxies by hand", code=WITHOUT.format(["urllib.request"]) + "\nsys.modules['urllib.request'].getproxies_environment = dict\nsys.modules['urllib.request'].getproxies = dict"),
+    Trial("without urllib3's HTTP/2", "patches a library", code=WITHOUT.format(["importlib.metadata"])),
 )
 
 
@@ -113,7 +119,12 @@ def main() -> None:
 
 
 def settled(place: Site, trial: Trial) -> Usage:
-    with place.agent(trial.program, **trial.environ) as agent:
+    environ = dict(trial.environ)
+    if trial.compiled:
+        environ["PYTHONPYCACHEPREFIX"] = str(place.folder / trial.name.strip("`"))
+        with place.agent(trial.program, **environ):
+            pass
+    with place.agent(trial.program, **environ) as agent:
         time.sleep(SETTLED)
         return usage(agent.popen.pid)
 

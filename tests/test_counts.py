@@ -1,26 +1,24 @@
-"""What the agent costs, by counts: modules, threads, descriptors, requests. Never by time.
+"""What the agent costs, by counts: threads, descriptors, requests. Never by time.
 
 A count is the same on a slow machine, so what grows here has grown on every board. Memory and time
-are measured by `make bench` (docs/performance.md).
+are measured by `make bench` (docs/performance.md), the system calls of a scan by test_devicetree.py.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from demo.tree import add_node, remove_node, strings
-from dtagent.overlays import settle
+from demo.tree import add_node, strings
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
 
-MODULES_MAX = 320  # on the newest packages, CPython 3.11; 30.1 of Debian 13 has as many
-THREADS_MAX = 6  # the loop, overlays and watchdog's three, node
-DESCRIPTORS_MAX = 24
+THREADS = 6
+"""The loop, `overlays` and watchdog's three, `node`."""
+DESCRIPTORS_MAX = 20
+"""Standard streams, the lock, systemd's socket, two connections; the rest are the watch's."""
 
 
 @pytest.fixture
@@ -34,9 +32,49 @@ def overlays(host: Host, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def agent(host: Host, overlays: Path, tmp_path: Path) -> Iterator[Process]:
-    """An agent whose Node has its labels."""
-    (tmp_path / "run").mkdir()
-    environ = {"RUNTIME_DIRECTORY": str(tmp_path / "run")}
-    with Process(tmp_path, "--config", str(host.config), **environ) as process:
+    """An agent that has published, with its watches up."""
+    with Process(tmp_path, "--config", str(host.config)) as process:
         process.wait_said("STATUS=1 label true")
+        wait_for(lambda: threads(process) == THREADS, f"{THREADS} threads")
         yield process
+
+
+def threads(agent: Process) -> int:
+    return len(list(Path(f"/proc/{agent.popen.pid}/task").iterdir()))
+
+
+def descriptors(agent: Process) -> int:
+    return len(list(Path(f"/proc/{agent.popen.pid}/fd").iterdir()))
+
+
+def bring(host: Host, overlays: Path, name: str) -> None:
+    """An overlay with one device, up to the device's label on the Node."""
+    add_node(host.base, f"/{name}", {"compatible": strings(f"acme,{name}")})
+    (overlays / name).mkdir()
+    wait_for(lambda: f"{PREFIX}acme-{name}" in host.labels, f"the label of {name}")
+
+
+def test_a_running_agent_holds_a_bounded_number_of_threads_and_descriptors(agent: Process) -> None:
+    wait_for(lambda: descriptors(agent) <= DESCRIPTORS_MAX, f"{DESCRIPTORS_MAX} descriptors")
+
+
+def test_a_hundred_overlay_events_leave_no_thread_and_no_descriptor_behind(
+    host: Host, agent: Process, overlays: Path
+) -> None:
+    bring(host, overlays, "first")  # for which there is a connection beside the watch's
+    before = descriptors(agent)
+    for number in range(50):
+        (overlays / f"hat{number}").mkdir()
+        (overlays / f"hat{number}").rmdir()
+    bring(host, overlays, "last")
+    # The watch is made anew at the end of a series: two of them for a moment.
+    wait_for(
+        lambda: threads(agent) == THREADS and descriptors(agent) <= before,
+        f"{THREADS} threads and {before} descriptors",
+    )
+
+
+def test_a_change_is_one_request(host: Host, agent: Process, overlays: Path) -> None:
+    mark = host.cluster.audit_mark()
+    bring(host, overlays, "sensor")
+    assert [verb for verb, _ in host.requests(mark)] == ["patch"]
