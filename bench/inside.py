@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import time
 from collections.abc import Callable
@@ -16,17 +17,43 @@ from pathlib import Path
 from typing import Any
 
 from dtagent import cli
-from dtagent.config.settings import DevicetreeTable, Settings
+from dtagent.agent import Agent, Event, Happening
+from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
+from dtagent.host.state import Teller
+from dtagent.host.systemd import Systemd
+from dtagent.publish.factory import publisher
 from dtagent.tree import devicetree
 from dtagent.tree.labels import decide
 
-SELECTION = ("/", "gpu", "pwm-fan")
+Events = queue.SimpleQueue[Happening]
+OVERLAY, STOP = Event.OVERLAY, Event.STOP
+MORE = ("gpu", "pwm-fan")
+# Printed by the agent alone, and not by a child that it forked.
+MODULES_AT_EXIT = """
+import atexit, os, sys
+def tell(pid=os.getpid()):
+    if os.getpid() == pid:
+        print(*sys.modules)
+atexit.register(tell)
+from dtagent.cli import main
+sys.exit(main())
+"""
+SELECTION = ("/", *MORE)
 
 
 def scan(root: Path, selection: tuple[str, ...] = SELECTION) -> None:
     """Scan a tree and decide its labels, as the agent does."""
     settings = Settings(devicetree=DevicetreeTable(root=root, nodes=selection))
     devicetree.scan(devicetree.LiveTree(root), partial(decide, settings=settings))
+
+
+def agent(root: Path, name: str, kubeconfig: Path, events: Events) -> Agent:
+    """The loop of `dtagent run` in a thread, without an overlay folder: events are put by hand."""
+    settings = Settings(
+        devicetree=DevicetreeTable(root=root, nodes=("/", "compatible:acme,*")),
+        node=NodeTable(name=name, kubeconfig=str(kubeconfig)),
+    )
+    return Agent(lambda: settings, publisher, Teller(Systemd({})), events)
 
 
 def hasty() -> None:

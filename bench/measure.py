@@ -47,7 +47,8 @@ def usage(pid: int) -> Usage:
     proc = Path(f"/proc/{pid}")
     status = _fields(proc / "status")
     switches = (
-        int(_fields(task / "status")["voluntary_ctxt_switches"]) for task in (proc / "task").iterdir()
+        int(_fields(task / "status")["voluntary_ctxt_switches"])
+        for task in (proc / "task").iterdir()
     )
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
     resident, anonymous, peak = (

@@ -20,6 +20,7 @@ from tests.process import Process
 
 BOARD = 254  # nodes, as many as a Raspberry Pi 4 has
 NAME = "bench"
+SETTLED = 12.0  # seconds: the series of scans after a start ends at 10
 
 
 class Site:
@@ -43,6 +44,8 @@ class Site:
     ) -> Iterator[Process]:
         """The agent, ready; stopped at the end."""
         environ["RUNTIME_DIRECTORY"] = str(self.folder / "run")
+        # Byte-code is there, as after a package's installation: compiling costs some MB for good.
+        environ["PYTHONDONTWRITEBYTECODE"] = ""
         options = ("--config", str(self.host.config))
         with Process(self.folder, *options, program=program, **environ) as process:
             process.wait_said("READY=1")
@@ -74,6 +77,9 @@ def site() -> Iterator[Site]:
         with ApiServer(folder / "cluster") as cluster:
             tcp = TcpProxy(cluster.port)
             try:
-                yield Site(cluster, tcp, folder)
+                place = Site(cluster, tcp, folder)
+                with place.agent():
+                    pass  # leaves the byte-code behind
+                yield place
             finally:
                 tcp.close()

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.measure import Usage, usage
-from bench.site import Site, site
+from bench.report import section, table
+from bench.site import SETTLED, Site, site
 
-SETTLED = 12.0  # seconds: the series of scans after a start ends at 10
 ROUNDS = 1
 RUN = "\nimport sys\nfrom dtagent.cli import main\nsys.exit(main())"
 TRIM = "import ctypes; ctypes.CDLL(None).malloc_trim(0)"
@@ -67,36 +67,111 @@ TRIALS = (
     Trial("as it is, started by `-c`", code="pass"),
     Trial("`MALLOC_ARENA_MAX=1`", "one word in the unit", {"MALLOC_ARENA_MAX": "1"}),
     Trial("`MALLOC_ARENA_MAX=2`", "one word in the unit", {"MALLOC_ARENA_MAX": "2"}),
-    Trial("`MALLOC_TRIM_THRESHOLD_=65536`", "one word in the unit", {"MALLOC_TRIM_THRESHOLD_": "65536"}),
+    Trial(
+        "`MALLOC_TRIM_THRESHOLD_=65536`",
+        "one word in the unit",
+        {"MALLOC_TRIM_THRESHOLD_": "65536"},
+    ),
     Trial("`MALLOC_TRIM_THRESHOLD_=0`", "one word; a brk a free", {"MALLOC_TRIM_THRESHOLD_": "0"}),
-    Trial("`MALLOC_MMAP_THRESHOLD_=32768`", "one word; mmap for each buffer", {"MALLOC_MMAP_THRESHOLD_": "32768"}),
+    Trial(
+        "`MALLOC_MMAP_THRESHOLD_=32768`",
+        "one word; mmap for each buffer",
+        {"MALLOC_MMAP_THRESHOLD_": "32768"},
+    ),
     Trial("`MALLOC_TOP_PAD_=0`", "one word in the unit", {"MALLOC_TOP_PAD_": "0"}),
     Trial("`PYTHONMALLOC=malloc`", "slower; one word", {"PYTHONMALLOC": "malloc"}),
-    Trial("`PYTHONMALLOC=malloc`, one arena, trimmed", "slower", {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}),
+    Trial(
+        "`PYTHONMALLOC=malloc`, one arena, trimmed",
+        "slower",
+        {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"},
+    ),
     Trial("`malloc_trim` after READY", "ctypes on the libc", code=AFTER_READY.format(TRIM)),
-    Trial("`gc.collect` after READY", "one line", code=AFTER_READY.format("import gc; gc.collect()")),
-    Trial("`gc.collect`, then `malloc_trim`, after READY", "two lines", code=AFTER_READY.format("import gc; gc.collect(); " + TRIM)),
-    Trial("`gc.freeze` after READY", "one line", code=AFTER_READY.format("import gc; gc.collect(); gc.freeze()")),
-    Trial("`gc.disable` during imports", "two lines", code="import gc; gc.disable()" + AFTER_READY.format("gc.enable()")),
+    Trial(
+        "`gc.collect` after READY", "one line", code=AFTER_READY.format("import gc; gc.collect()")
+    ),
+    Trial(
+        "`gc.collect`, then `malloc_trim`, after READY",
+        "two lines",
+        code=AFTER_READY.format("import gc; gc.collect(); " + TRIM),
+    ),
+    Trial(
+        "`gc.freeze` after READY",
+        "one line",
+        code=AFTER_READY.format("import gc; gc.collect(); gc.freeze()"),
+    ),
+    Trial(
+        "`gc.disable` during imports",
+        "two lines",
+        code="import gc; gc.disable()" + AFTER_READY.format("gc.enable()"),
+    ),
     Trial("`-O`", "no asserts", flags=("-O",), compiled=True),
     Trial("`-OO`", "no docstrings", flags=("-OO",), compiled=True),
-    Trial("`-X no_debug_ranges`", "no carets in a traceback, which no user sees", flags=("-X", "no_debug_ranges"), compiled=True),
+    Trial(
+        "`-X no_debug_ranges`",
+        "no carets in a traceback, which no user sees",
+        flags=("-X", "no_debug_ranges"),
+        compiled=True,
+    ),
     Trial("`-OO -X no_debug_ranges`", "", flags=("-OO", "-X", "no_debug_ranges"), compiled=True),
     Trial("`-X frozen_modules=on`", "", flags=("-X", "frozen_modules=on")),
     Trial("`-X frozen_modules=off`", "", flags=("-X", "frozen_modules=off")),
-    Trial("thread stacks of 256 KiB", "one line; a deep traceback may not fit", code="import threading; threading.stack_size(256 << 10)"),
-    Trial("no modules that watchdog only imports", "patches a library", code=WITHOUT.format(["watchdog.utils.dirsnapshot", "watchdog.utils.patterns", "watchdog.tricks"])),
+    Trial(
+        "thread stacks of 256 KiB",
+        "one line; a deep traceback may not fit",
+        code="import threading; threading.stack_size(256 << 10)",
+    ),
+    Trial(
+        "no modules that watchdog only imports",
+        "patches a library",
+        code=WITHOUT.format(
+            ["watchdog.utils.dirsnapshot", "watchdog.utils.patterns", "watchdog.tricks"]
+        ),
+    ),
     Trial("without `difflib`", "imported where a key is unknown", code=WITHOUT.format(["difflib"])),
-    Trial("without `random`", "jitter by other means", code=WITHOUT.format(["random"]) + "\nsys.modules['random'].uniform = lambda low, high: (low + high) / 2"),
-    Trial("without `ipaddress`", "imported where a proxy is asked for", code=WITHOUT.format(["ipaddress"]) + "\nsys.modules['ipaddress'].ip_address = lambda host: types.SimpleNamespace(is_loopback=True)"),
+    Trial(
+        "without `random`",
+        "jitter by other means",
+        code=WITHOUT.format(["random"])
+        + "\nsys.modules['random'].uniform = lambda low, high: (low + high) / 2",
+    ),
+    Trial(
+        "without `ipaddress`",
+        "imported where a proxy is asked for",
+        code=WITHOUT.format(["ipaddress"])
+        + "\nsys.modules['ipaddress'].ip_address = lambda host: types.SimpleNamespace(is_loopback=True)",
+    ),
     Trial("without `subprocess`", "", code=WITHOUT.format(["subprocess"])),
     Trial("without `uuid`", "", code=WITHOUT.format(["uuid"])),
-    Trial("yaml by libyaml", "faster to parse, another library to load", code="import yaml; yaml.SafeLoader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"),
-    Trial("yaml without libyaml's module", "hides a module", code=NOT_INSTALLED.format(["yaml._yaml", "yaml.cyaml"])),
-    Trial("without `bz2` and `lzma`", "hides two modules", code=NOT_INSTALLED.format(["bz2", "lzma", "_bz2", "_lzma"])),
-    Trial("without `multiprocessing`", "patches a library", code=WITHOUT.format(["multiprocessing"]) + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1"),
-    Trial("without `urllib.request`", "proxies by hand", code=WITHOUT.format(["urllib.request"]) + "\nsys.modules['urllib.request'].getproxies_environment = dict\nsys.modules['urllib.request'].getproxies = dict"),
-    Trial("without urllib3's HTTP/2", "patches a library", code=WITHOUT.format(["importlib.metadata"])),
+    Trial(
+        "yaml by libyaml",
+        "faster to parse, another library to load",
+        code="import yaml; yaml.SafeLoader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)",
+    ),
+    Trial(
+        "yaml without libyaml's module",
+        "hides a module",
+        code=NOT_INSTALLED.format(["yaml._yaml", "yaml.cyaml"]),
+    ),
+    Trial(
+        "without `bz2` and `lzma`",
+        "hides two modules",
+        code=NOT_INSTALLED.format(["bz2", "lzma", "_bz2", "_lzma"]),
+    ),
+    Trial(
+        "without `multiprocessing`",
+        "patches a library",
+        code=WITHOUT.format(["multiprocessing"])
+        + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1",
+    ),
+    Trial(
+        "without `urllib.request`",
+        "proxies by hand",
+        code=WITHOUT.format(["urllib.request"])
+        + "\nsys.modules['urllib.request'].getproxies_environment = dict\nsys.modules['urllib.request'].getproxies = dict",
+    ),
+    Trial(
+        "without urllib3's HTTP/2", "patches a library", code=WITHOUT.format(["importlib.metadata"])
+    ),
 )
 
 
@@ -108,14 +183,27 @@ def main() -> None:
         base: Usage | None = None
         for trial in chosen:
             try:
-                found = min((settled(place, trial) for _ in range(ROUNDS)), key=lambda u: u.resident)
+                found = min(
+                    (settled(place, trial) for _ in range(ROUNDS)), key=lambda u: u.resident
+                )
             except AssertionError as error:
                 print(trial.name, "FAILED", str(error)[-400:], flush=True)
                 continue
             base = base or found
-            rows.append((trial.name, f"{found.resident:.1f}", f"{found.anonymous:.1f}",
-                         f"{found.resident - base.resident:+.1f}", f"{found.anonymous - base.anonymous:+.1f}", trial.costs))
+            rows.append(
+                (
+                    trial.name,
+                    f"{found.resident:.1f}",
+                    f"{found.anonymous:.1f}",
+                    f"{found.resident - base.resident:+.1f}",
+                    f"{found.anonymous - base.anonymous:+.1f}",
+                    trial.costs,
+                )
+            )
             print(*rows[-1], sep=" | ", flush=True)
+    if not words:
+        head = ("change", "MB resident", "anonymous", "saves", "of it anonymous", "costs")
+        section("trials", table(head, rows))
 
 
 def settled(place: Site, trial: Trial) -> Usage:
