@@ -60,7 +60,7 @@ def hasty() -> None:
     from dtagent.cluster import backoff, watch
 
     watch.LASTED = -1.0  # every watch has lived long enough
-    backoff.FIRST = 0.05
+    backoff.FIRST, backoff.MAX = 0.05, 0.2
 
 
 def staged() -> None:

@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from bench.report import section, table
@@ -85,7 +86,7 @@ def split(written: int, appeared: int, found: Sequence[Mark]) -> tuple[float, ..
     begun = max(moment for moment, what in found if what == "scan begins" and moment < sent)
     ended = max(moment for moment, what in found if what == "scan ends" and moment < sent)
     moments = (written, max(event, written), begun, ended, sent, done)
-    steps = [(b - a) / 1e6 for a, b in zip(moments, moments[1:], strict=False)]
+    steps = [(b - a) / 1e6 for a, b in pairwise(moments)]
     return (*steps, (done - appeared) / 1e6)
 
 

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,10 @@ def usage(pid: int) -> Usage:
     """Look at a process that is running."""
     proc = Path(f"/proc/{pid}")
     status = _fields(proc / "status")
-    switches = (
-        int(_fields(task / "status")["voluntary_ctxt_switches"])
-        for task in (proc / "task").iterdir()
-    )
+    switches = 0
+    for task in (proc / "task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            switches += int(_fields(task / "status")["voluntary_ctxt_switches"])
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
     resident, anonymous, peak = (
         int(status[key].split()[0]) / 1024 for key in ("VmRSS", "RssAnon", "VmHWM")
@@ -60,7 +61,7 @@ def usage(pid: int) -> Usage:
         peak=peak,
         threads=int(status["Threads"]),
         descriptors=len(list((proc / "fd").iterdir())),
-        switches=sum(switches),
+        switches=switches,
         processor=(int(fields[11]) + int(fields[12])) / TICK,
     )
 

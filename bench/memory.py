@@ -14,7 +14,8 @@ from collections.abc import Callable
 from bench.measure import Usage, usage
 from bench.plot import Line, plot
 from bench.report import section, table
-from bench.site import SETTLED, Site, site
+from bench.site import SETTLED, Site, proxied, site
+from tests.faults.tcp import TcpProxy
 from tests.process import Process, wait_for
 
 EVENTS, RECONNECTS = 10_000, 1_000
@@ -33,10 +34,10 @@ def main() -> None:
             by_events = course(agent, events, lambda number: overlay(place, number))
             time.sleep(SETTLED)
             rows.append((f"{events} overlay events later", usage(agent.popen.pid)))
-        with place.agent(("-m", "bench.inside", "hasty")) as agent:
+        with proxied(place) as tcp, place.agent(("-m", "bench.inside", "hasty")) as agent:
             time.sleep(SETTLED)
             rows.append(("another one, settled", usage(agent.popen.pid)))
-            by_cuts = course(agent, reconnects, lambda _: reconnect(place))
+            by_cuts = course(agent, reconnects, lambda _: reconnect(tcp))
             time.sleep(SETTLED)
             rows.append((f"{reconnects} reconnects later", usage(agent.popen.pid)))
     shown = [
@@ -79,11 +80,11 @@ def overlay(place: Site, number: int) -> None:
     time.sleep(PAUSE)
 
 
-def reconnect(place: Site) -> None:
+def reconnect(tcp: TcpProxy) -> None:
     """Cut every connection, and wait for the next one."""
-    accepted = place.tcp.accepted
-    place.tcp.cut()
-    wait_for(lambda: place.tcp.accepted > accepted, "a new connection")
+    accepted = tcp.accepted
+    tcp.cut()
+    wait_for(lambda: tcp.accepted > accepted, "a new connection")
 
 
 def slope(looks: list[tuple[int, float]]) -> float:

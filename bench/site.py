@@ -1,6 +1,6 @@
 """A host whose agent is measured: an API server, a board's tree, a folder for its overlays.
 
-All traffic is loopback's. Between the agent and the server is a TCP proxy, which can cut them off.
+All traffic is loopback's.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SETTLED = 12.0  # seconds: the series of scans after a start ends at 10
 class Site:
     """One Node, and the host that is it."""
 
-    def __init__(self, cluster: ApiServer, tcp: TcpProxy, folder: Path) -> None:
-        self.cluster, self.tcp, self.folder = cluster, tcp, folder
+    def __init__(self, cluster: ApiServer, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
         self.overlays = folder / "overlays"
         self.overlays.mkdir()
         (folder / "run").mkdir()
@@ -35,7 +35,6 @@ class Site:
         self.host = Host(cluster, NAME, folder / "host")
         shutil.rmtree(self.host.base)
         write_tree(tree_of(BOARD), self.host.base)
-        cluster.kubeconfig(NAME, path=self.host.kubeconfig, server=tcp.url)
         self.host.configure(f'overlays.path = "{self.overlays}"')
 
     @contextmanager
@@ -72,14 +71,25 @@ class Site:
 
 @contextmanager
 def site() -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="dtagent-bench-") as place:
-        folder = Path(place)
-        with ApiServer(folder / "cluster") as cluster:
-            tcp = TcpProxy(cluster.port)
-            try:
-                place = Site(cluster, tcp, folder)
-                with place.agent():
-                    pass  # leaves the byte-code behind
-                yield place
-            finally:
-                tcp.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="dtagent-bench-") as folder,
+        ApiServer(Path(folder) / "cluster") as cluster,
+    ):
+        place = Site(cluster, Path(folder))
+        with place.agent():
+            pass  # leaves the byte-code behind
+        yield place
+
+
+@contextmanager
+def proxied(place: Site) -> Iterator[TcpProxy]:
+    """A proxy between the agent and its server from now on, which can cut them off.
+
+    Not for measuring time: it passes a request on in pieces, which Nagle's algorithm delays.
+    """
+    tcp = TcpProxy(place.cluster.port)
+    try:
+        place.cluster.kubeconfig(NAME, path=place.host.kubeconfig, server=tcp.url)
+        yield tcp
+    finally:
+        tcp.close()

@@ -1,7 +1,7 @@
 """What the agent costs, by counts: threads, descriptors, requests. Never by time.
 
 A count is the same on a slow machine, so what grows here has grown on every board. Memory and time
-are measured by `make bench` (docs/performance.md), the system calls of a scan by test_devicetree.py.
+are measured by `make bench` (docs/performance.md); test_devicetree.py has a scan's system calls.
 """
 
 from __future__ import annotations
