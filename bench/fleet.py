@@ -1,9 +1,9 @@
 """A fleet on one API server: `python -m bench.fleet [REAL [LOOPS]]`, some ten minutes.
 
 REAL (50) agents are processes as systemd starts them, with overlay folders of their own; LOOPS
-(950) are the same loop in shared processes (bench/loops.py), whose overlay events are put by hand. All of
-it runs in a network namespace of its own, whose loopback has no other traffic: its bytes are those
-of the fleet, with TLS, TCP and IP. Requests are the server's own count, its audit log.
+(950) are the same loop in shared processes (bench/loops.py), whose overlay events are put by hand.
+All of it runs in a network namespace of its own, whose loopback has no other traffic: its bytes are
+those of the fleet, with TLS, TCP and IP. Requests are the server's own count, its audit log.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def main() -> None:
     os.umask(0)  # agents of another user tell us that they are ready
     phases: list[Phase] = []
     with tempfile.TemporaryDirectory(prefix="dtagent-fleet-") as place, ExitStack() as stack:
-        Path(place).chmod(0o755)  # noqa: S103 (agents of another user are to see it)
+        Path(place).chmod(0o755)  # agents of another user are to see it
         cluster = stack.enter_context(ApiServer(Path(place) / "cluster"))
         fleet = stack.enter_context(Fleet(cluster, Path(place), real, loops))
         fleet.load()
@@ -324,8 +324,8 @@ def report(
         f" ({middle(agents, 'resident'):.1f} MB resident, {middle(agents, 'anonymous'):.1f}"
         f" anonymous, {middle(agents, 'processor'):.1f} s of processor time each over the whole"
         f" run), {count - len(fleet.real)} as loops in {len(fleet.shared)} processes of up to"
-        f" {SHARED} ({middle(shared, 'resident'):.0f} MB each). After all started at once the last label was"
-        f" true after {took[0]:.0f} s, after an overlay for each {took[1]:.0f} s: the agents share"
+        f" {SHARED} ({middle(shared, 'resident'):.0f} MB each). After all started at once the last"
+        f" label was true after {took[0]:.0f} s, after an overlay for each {took[1]:.0f} s: the agents share"
         f" {os.cpu_count()} processors with the server.\n\n"
     )
     text += table(("request", "flow schema", "priority level"), flows) + "\n\n"

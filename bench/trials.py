@@ -172,6 +172,21 @@ TRIALS = (
     Trial(
         "without urllib3's HTTP/2", "patches a library", code=WITHOUT.format(["importlib.metadata"])
     ),
+    Trial(
+        "without `multiprocessing`, HTTP/2 and `difflib`",
+        "the three that give most, together",
+        code=WITHOUT.format(["multiprocessing", "importlib.metadata", "difflib"])
+        + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1",
+    ),
+    Trial(
+        "the same, without `bz2` and `lzma` and with `-X no_debug_ranges`",
+        "all that is no more than a line",
+        flags=("-X", "no_debug_ranges"),
+        compiled=True,
+        code=WITHOUT.format(["multiprocessing", "importlib.metadata", "difflib"])
+        + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1\n"
+        + NOT_INSTALLED.format(["bz2", "lzma", "_bz2", "_lzma"]),
+    ),
 )
 
 
