@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.host.state import runtime_directory
+from dtagent.host.status import runtime_directory
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for

@@ -185,6 +185,7 @@ class Walk:
         return ""
 
     def _reload(self) -> str:
+        self._scene.agent.wait_said("READY=1")  # as systemd does: SIGHUP ends what still starts
         self._scene.agent.reload()
         return ""
 
