@@ -19,7 +19,7 @@ from typing import Any
 from dtagent import cli
 from dtagent.agent import Agent, Event, Happening
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.publish.factory import publisher
 from dtagent.tree import devicetree
@@ -53,7 +53,7 @@ def agent(root: Path, name: str, kubeconfig: Path, events: Events) -> Agent:
         devicetree=DevicetreeTable(root=root, nodes=("/", "compatible:acme,*")),
         node=NodeTable(name=name, kubeconfig=str(kubeconfig)),
     )
-    return Agent(lambda: settings, publisher, Teller(Systemd({})), events)
+    return Agent(lambda: settings, publisher, Status(Systemd({})), events)
 
 
 def hasty() -> None:
