@@ -1,4 +1,4 @@
-"""What the agent costs, by counts: threads, descriptors, requests. Never by time.
+"""What the agent costs, by counts: modules, threads, descriptors, requests. Never by time.
 
 A count is the same on a slow machine, so what grows here has grown on every board. Memory and time
 are measured by `make bench` (docs/performance.md); test_devicetree.py has a scan's system calls.
@@ -15,10 +15,23 @@ from demo.tree import add_node, strings
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
 
+MODULES_MAX = 350
+"""309 of the newest packages on CPython 3.11; pydantic is 70 more, the client's models are 800."""
 THREADS = 6
 """The loop, `overlays` and watchdog's three, `node`."""
 DESCRIPTORS_MAX = 20
 """Standard streams, the lock, systemd's socket, two connections; the rest are the watch's."""
+
+
+MODULES_AT_EXIT = """
+import atexit, os, sys
+def tell(pid=os.getpid()):
+    if os.getpid() == pid:  # and not a child that the agent forked
+        print(*sys.modules)
+atexit.register(tell)
+from dtagent.cli import main
+sys.exit(main())
+"""
 
 
 @pytest.fixture
@@ -54,6 +67,15 @@ def bring(host: Host, overlays: Path, name: str) -> None:
     wait_for(lambda: f"{PREFIX}acme-{name}" in host.labels, f"the label of {name}")
 
 
+def modules(host: Host, directory: Path) -> set[str]:
+    """All that an agent has imported which became ready and was told to stop."""
+    program = ("-c", MODULES_AT_EXIT)
+    with Process(directory, "--config", str(host.config), program=program) as process:
+        process.wait_said("STATUS=1 label true")
+        assert process.stop() == 0
+    return set(process.output[-1].split())
+
+
 def test_a_running_agent_holds_a_bounded_number_of_threads_and_descriptors(agent: Process) -> None:
     wait_for(lambda: descriptors(agent) <= DESCRIPTORS_MAX, f"{DESCRIPTORS_MAX} descriptors")
 
@@ -78,3 +100,14 @@ def test_a_change_is_one_request(host: Host, agent: Process, overlays: Path) -> 
     mark = host.cluster.audit_mark()
     bring(host, overlays, "sensor")
     assert [verb for verb, _ in host.requests(mark)] == ["patch"]
+
+
+def test_a_running_agent_has_imported_a_bounded_number_of_modules_and_no_pydantic(
+    host: Host, overlays: Path, tmp_path: Path
+) -> None:
+    """What judges the configuration has ended, and the client's API models were never there."""
+    found = modules(host, tmp_path)
+    assert "kubernetes.client.rest" in found
+    for name in ("pydantic", "pydantic_core", "pydantic_settings", "kubernetes.client.models"):
+        assert name not in found
+    assert len(found) <= MODULES_MAX, sorted(found)
