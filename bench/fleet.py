@@ -331,8 +331,8 @@ def report(
         f" anonymous, {middle(agents, 'processor'):.1f} s of processor time each over the whole"
         f" run), {count - len(fleet.real)} as loops in {len(fleet.shared)} processes of up to"
         f" {SHARED} ({middle(shared, 'resident'):.0f} MB each). After all started at once the last"
-        f" label was true after {took[0]:.0f} s, after an overlay for each {took[1]:.0f} s: the agents share"
-        f" {os.cpu_count()} processors with the server.\n\n"
+        f" label was true after {took[0]:.0f} s, after an overlay for each {took[1]:.0f} s: they"
+        f" share {os.cpu_count()} processors with the server.\n\n"
     )
     text += table(("request", "flow schema", "priority level"), flows) + "\n\n"
     text += table(("API Priority and Fairness", "value"), sorted(seats.items()))

@@ -1,7 +1,7 @@
 """Connections by the kubernetes client: its pool (proxy, no_proxy, server name), our TLS.
 
-The client's packages import every API model: 41 MB and 0.4 s more with Debian 13's 30.1 on x86
-(bench/imports.py), 11 s of a boot on an emulated board. So its two modules that we need are
+The client's packages import every API model: 41 MB and 0.4 s more with Debian 13's 30.1 on x86,
+11 s of a boot on an emulated board. So its two modules that we need are
 imported with empty parent packages in place, and where a future version does not bear that, in the
 ordinary way.
 """
