@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 
 from bench.inside import OVERLAY, STOP, Events, agent
-from dtagent.cluster import client
 
 STACK = 512 << 10  # bytes of address space a thread
 
@@ -21,7 +20,6 @@ STACK = 512 << 10  # bytes of address space a thread
 def main() -> None:
     folder, names = Path(sys.argv[1]), sys.argv[2:]
     threading.stack_size(STACK)
-    client.modules()  # imported now, and not by a thousand at once
     queues: list[Events] = [queue.SimpleQueue() for _ in names]
     agents = [
         agent(folder / name / "base", name, folder / name / "kubelet.kubeconfig", events)
