@@ -12,7 +12,7 @@ BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
 # What has a target of its own.
 APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb
 
-.PHONY: demo deb test test-newest test-debian13 test-board test-system \
+.PHONY: demo deb repo test test-newest test-debian13 test-board test-system \
 	test-faults test-long fuzz lint cluster bench clean
 
 demo: .venv/.run
@@ -59,6 +59,10 @@ cluster: .venv/.test
 # Every flavour of the Debian package, into dist/; ARGS=--twice shows that a second build is the same.
 deb: .venv/.run
 	.venv/bin/python -m deb $(ARGS)
+
+# dist/repo/, the signed APT repository of what dist/ has; docs/releasing.md names its variables.
+repo: .venv/.run
+	.venv/bin/python -m deb.archive
 
 bench: .venv/.test
 	.venv/bin/python -m bench.scan
