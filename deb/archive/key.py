@@ -68,7 +68,7 @@ def of_environment() -> Iterator[Key]:
     try:
         yield Key((_fingerprint(TRIAL, home),), home)
     finally:
-        _gpg_agent_ends(home)
+        end_agent(home)
 
 
 def _fingerprint(name: str, home: Path | None = None) -> str:
@@ -92,15 +92,22 @@ def _fingerprint(name: str, home: Path | None = None) -> str:
     return next(row[9] for row in rows if row[0] == "fpr")
 
 
-def _make_trial(home: Path, _: Path) -> None:
+def generate(home: Path, name: str, *options: str) -> Key:
+    """A new key without a passphrase in a gpg home of its own; the agent of that home runs on."""
     home.chmod(0o700)
+    made = ("--quick-generate-key", name, "ed25519", "sign", "never")
+    _gpg(home, *options, "--passphrase", "", *made)
+    return Key((_fingerprint(name, home),), home)
+
+
+def _make_trial(home: Path, _: Path) -> None:
     try:
-        _gpg(home, "--passphrase", "", "--quick-generate-key", TRIAL, "ed25519", "sign", "never")
+        generate(home, TRIAL)
     finally:
-        _gpg_agent_ends(home)
+        end_agent(home)
 
 
-def _gpg_agent_ends(home: Path) -> None:
+def end_agent(home: Path) -> None:
     """gpg starts an agent for each home, which would outlive us."""
     host.run("gpgconf", "--homedir", home, "--kill", "gpg-agent")
 

@@ -20,7 +20,7 @@ ARCHITECTURES = ("all", "amd64", "arm64", "armhf")
 EXAMPLE = "https://apt.example.org/"
 """Where the repository is served from, until somebody says where (RFC 2606)."""
 
-BUNDLED = re.compile(r"~bundled\d+$")
+BUNDLED = re.compile(r"~bundled\d")
 
 
 @dataclass(frozen=True)
