@@ -19,9 +19,8 @@ from deb import host
 from deb.archive.key import Key
 from deb.archive.suites import KEYRING, KEYRING_PLACE
 from deb.maintainer import maintainer
-from deb.source import CHECKOUT
 
-TEMPLATES = CHECKOUT / "packaging/archive-keyring"
+TEMPLATES = Path(__file__).parent / "templates"
 DOCUMENTS = Path("usr/share/doc") / KEYRING
 
 
