@@ -196,7 +196,7 @@ def test_a_published_version_never_changes_unless_on_trial(
     assert placed.read_bytes() == changed.read_bytes()
 
 
-def test_the_keyrings_package_fits_the_key_and_no_other_is_left(
+def test_a_prolonged_key_comes_as_a_later_package_and_no_other_is_left(
     repository: Path, tmp_path: Path
 ) -> None:
     pool = repository / "pool/main/d/dtagent-archive-keyring"
@@ -206,7 +206,9 @@ def test_the_keyrings_package_fits_the_key_and_no_other_is_left(
     installed = tmp_path / "files/usr/share/keyrings/dtagent-archive-keyring.pgp"
     assert installed.read_bytes() == (repository / "dtagent-archive-keyring.pgp").read_bytes()
     with tempfile.TemporaryDirectory(prefix="dtagent-key-") as home:
-        other = key.generate(Path(home), "another")
+        other = key.generate(Path(home), "another", *LONG_AGO)
+        prolong = ("--quick-set-expire", other.fingerprints[0], "2y")
+        run("gpg", "--batch", "--homedir", home, *prolong)
         tree.publish([], repository, other, ADDRESS)
         key.end_agent(Path(home))
     (second,) = pool.iterdir()
