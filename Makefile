@@ -12,7 +12,7 @@ BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
 # What has a target of its own.
 APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb
 
-.PHONY: demo deb repo release-check test test-newest test-debian13 test-board test-system \
+.PHONY: demo deb repo release-check portable test test-newest test-debian13 test-board test-system \
 	test-faults test-long fuzz lint cluster bench clean
 
 demo: .venv/.run
@@ -68,6 +68,10 @@ repo: .venv/.run
 # Whether all that names the version names this one: make release-check VERSION=1.2.3
 release-check: .venv/.run
 	@.venv/bin/python -m deb.release "$(VERSION)"
+
+# Images of the bundled flavour, into dist/, for systems that cannot take a .deb.
+portable: .venv/.run
+	.venv/bin/python -m deb.portable
 
 bench: .venv/.test
 	.venv/bin/python -m bench.scan
