@@ -4,82 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deb.archive import __main__ as command
-from deb.archive import key, suites, tree
+from deb.archive import suites, tree
 from deb.archive.key import Key
 from deb.archive.suites import ARCHITECTURES, SUITES
-from deb.build import LINTIAN, TOOLS
-from deb.container import inside, writable
 from deb.host import HostError, run
-from deb.package import field
-from deb.root import root
 
-LONG_AGO = ("--faked-system-time", "20200101T000000")
-ADDRESS = "https://apt.test/"
-CONTROL = """\
-Package: dtagent
-Version: {}
-Architecture: {}
-Maintainer: nobody <nobody@dtagent.invalid>
-Description: stands in for a real one
-"""
+from .repository import ADDRESS, deb, four, mine, repository, signer
 
-
-@pytest.fixture(scope="module")
-def signer() -> Iterator[Key]:
-    # Not under pytest's folder: a path of gpg's socket has 107 characters (unix(7)).
-    with tempfile.TemporaryDirectory(prefix="dtagent-key-") as home:
-        yield key.generate(Path(home), "repository under test", *LONG_AGO)
-        key.end_agent(Path(home))
-
-
-@pytest.fixture(scope="module")
-def others(signer: Key) -> None:
-    """Keys beside it in the same home that cannot sign, or not by their name."""
-    new = ("--passphrase", "", "--quick-generate-key")
-    gpg = ("gpg", "--batch", "--homedir", str(signer.home))
-    for name in ("twin one", "twin two"):
-        run(*gpg, *new, name, "ed25519", "sign")
-    run(*gpg, *LONG_AGO, *new, "of the past", "ed25519", "sign", "1d")
-
-
-@pytest.fixture
-def mine(signer: Key, monkeypatch: pytest.MonkeyPatch) -> Key:
-    """The same key as one's own: the environment names it."""
-    monkeypatch.setenv("GNUPGHOME", str(signer.home))
-    monkeypatch.setenv(key.VARIABLE, "repository under test")
-    return Key(signer.fingerprints)
-
-
-def deb(folder: Path, version: str, architecture: str, content: str = "") -> Path:
-    """A package with one file."""
-    files = folder / f"{version}-{architecture}-{content}"
-    (files / "DEBIAN").mkdir(parents=True)
-    (files / "DEBIAN/control").write_text(CONTROL.format(version, architecture))
-    (files / "content").write_text(content)
-    file = folder / f"dtagent_{version}_{architecture}.deb"
-    epoch = {"SOURCE_DATE_EPOCH": "1700000000"}
-    run("dpkg-deb", "--root-owner-group", "--build", files, file, env=epoch)
-    return file
-
-
-def four(folder: Path, version: str) -> list[Path]:
-    """The packages of one version."""
-    bundled = [deb(folder, f"{version}~bundled1", each) for each in ("amd64", "arm64", "armhf")]
-    return [deb(folder, version, "all"), *bundled]
-
-
-@pytest.fixture
-def repository(tmp_path: Path, signer: Key) -> Path:
-    folder = tmp_path / "repo"
-    tree.publish(four(tmp_path, "1.0"), folder, signer, ADDRESS)
-    return folder
+__all__ = ["mine", "repository", "signer"]  # fixtures
 
 
 def offered(folder: Path, suite: str, architecture: str) -> list[str]:
@@ -194,91 +130,3 @@ def test_a_published_version_never_changes_unless_on_trial(
     tree.publish([changed], folder, signer, ADDRESS)
     placed = folder / "pool/main/d/dtagent/dtagent_1.0_all.deb"
     assert placed.read_bytes() == changed.read_bytes()
-
-
-def test_a_prolonged_key_comes_as_a_later_package_and_no_other_is_left(
-    repository: Path, tmp_path: Path
-) -> None:
-    pool = repository / "pool/main/d/dtagent-archive-keyring"
-    (first,) = pool.iterdir()
-    assert field(first, "Version") == "20200101.000000"
-    run("dpkg-deb", "--extract", first, tmp_path / "files")
-    installed = tmp_path / "files/usr/share/keyrings/dtagent-archive-keyring.pgp"
-    assert installed.read_bytes() == (repository / "dtagent-archive-keyring.pgp").read_bytes()
-    with tempfile.TemporaryDirectory(prefix="dtagent-key-") as home:
-        other = key.generate(Path(home), "another", *LONG_AGO)
-        prolong = ("--quick-set-expire", other.fingerprints[0], "2y")
-        run("gpg", "--batch", "--homedir", home, *prolong)
-        tree.publish([], repository, other, ADDRESS)
-        key.end_agent(Path(home))
-    (second,) = pool.iterdir()
-    assert field(second, "Version") > "20200101.000000"
-
-
-def test_lintian_finds_neither_error_nor_warning_in_the_keyrings_package(
-    repository: Path,
-) -> None:
-    (package,) = (repository / "pool/main/d/dtagent-archive-keyring").iterdir()
-    with writable(root("trixie", TOOLS)) as folder:
-        run("cp", package, folder / "opt")
-        inside(folder, *LINTIAN, f"/opt/{package.name}")
-
-
-def test_two_keys_both_sign_while_one_follows_the_other(
-    mine: Key, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    run("gpg", "--batch", "--passphrase", "", "--quick-generate-key", "second", "ed25519", "sign")
-    monkeypatch.setenv(key.VARIABLE, "repository under test, second")
-    with key.of_environment() as both:
-        assert len(both.fingerprints) == 2
-        tree.publish(four(tmp_path, "1.0"), tmp_path / "repo", both, ADDRESS)
-    keyring = tmp_path / "repo/dtagent-archive-keyring.pgp"
-    said = run("gpgv", "--keyring", keyring, tmp_path / "repo/dists/trixie/InRelease")
-    assert said.count("Good signature") == 2
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "message"),
-    [
-        (key.VARIABLE, "nobody's", r"no secret key \"nobody's\" in .*GNUPGHOME names another"),
-        (key.VARIABLE, "twin", r"'twin' stands for 2 keys: give a fingerprint"),
-        (key.VARIABLE, "of the past", r"the key 'of the past' has expired"),
-        (command.ADDRESS, "apt.test", r"is 'apt.test', and no address of http:, https: or file:"),
-        ("SOURCE_DATE_EPOCH", "today", r"is 'today', and not a number of seconds"),
-    ],
-)
-def test_what_it_cannot_do_with_is_one_line_and_a_remedy(
-    mine: Key,
-    others: None,
-    tmp_path: Path,
-    variable: str,
-    value: str,
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    four(tmp_path, "1.0")
-    monkeypatch.setattr(command, "DIST", tmp_path)
-    monkeypatch.setenv(variable, value)
-    assert command.main() == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.search(message, line)
-
-
-def test_without_packages_it_says_what_to_do_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(command, "DIST", tmp_path)
-    assert command.main() == 1
-    assert capsys.readouterr().err == f"{tmp_path} has no package: run `make deb` first\n"
-
-
-def test_without_a_key_it_is_for_trying_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    four(tmp_path, "1.0")
-    monkeypatch.setattr(command, "DIST", tmp_path)
-    assert command.main() == 0
-    said = capsys.readouterr()
-    assert said.err.startswith(f"FOR TRYING ALONE: {key.VARIABLE} names no key")
-    assert "bookworm  1.0~bundled1 (amd64), 1.0~bundled1 (arm64), 1.0~bundled1 (armhf)" in said.out
