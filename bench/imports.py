@@ -13,6 +13,7 @@ STAGES = {
     "dtagent scan": "import dtagent.cli, dtagent.tree.devicetree, dtagent.tree.labels",
     "dtagent run": "import dtagent.cli, dtagent.agent, dtagent.publish.node, dtagent.host.systemd\n"
     "from dtagent.cluster import client; client.modules()",
+    "the process that judges a configuration, and ends": "import dtagent.config.judge",
     "the kubernetes client, whole": "import kubernetes.client",
 }
 PROGRAM = """

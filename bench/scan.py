@@ -28,8 +28,9 @@ ROUNDS = 50
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        tree = LiveTree(Path(folder) / "base")
-        write_tree(tree860(), tree.root)
+        base = Path(folder) / "base"
+        tree = LiveTree(base)
+        write_tree(tree860(), base)
         for title, nodes in SELECTIONS.items():
             settings = Settings(devicetree=DevicetreeTable(nodes=nodes))
             times = []

@@ -12,7 +12,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from dtagent.cluster import patch
@@ -26,14 +26,13 @@ from dtagent.host.log import (
     TREE_UNREADABLE,
     event,
 )
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.overlays import configfs
-from dtagent.overlays.settle import Hold, Settle
+from dtagent.overlays.settle import Settle
 from dtagent.overlays.watch import OverlayWatch
 from dtagent.publish.publisher import Publisher
-from dtagent.publish.reconcile import NEVER, Reconciler
+from dtagent.publish.reconcile import Reconciler
 from dtagent.tree import devicetree, labels
-from dtagent.tree.labels import Labels
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
 TREE_RETRY = 60.0  # seconds at most to the next scan after one that failed
@@ -64,25 +63,20 @@ class Agent:
         self,
         load: Callable[[], Settings],
         publisher: Callable[[Settings, Callable[[], None]], Publisher],
-        teller: Teller,
+        status: Status,
         events: queue.SimpleQueue[Happening],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._publisher_for = load, publisher
-        self._systemd, self._teller = teller.systemd, teller
+        self._systemd, self._status = status.systemd, status
         self._events, self._clock = events, clock
-        self._tree_failure = ""
-        self._found: Labels | None = None
-        self._reported: tuple[frozenset[str], dict[str, str]] | None = None
+        self._feed_due = self._resync_due = 0.0
         self._resync = False
-        self._settle, self._hold = Settle(), Hold()
-        self._steps: Mapping[str, Callable[[], None]] = {
-            "feed": self._feed,
-            "resync": self._begin_resync,
-            "scan": self._scan,
-        }
-        self._due = {"feed": 0.0, "resync": 0.0, "scan": NEVER}
-        self._reconciler = Reconciler(teller, clock)
+        self._tree_failure = ""
+        self._notes: Collection[str] = ()
+        self._overlays: frozenset[str] = frozenset()  # as they were last told of
+        self._labels: Mapping[str, str] | None = None
+        self._reconciler = Reconciler(status, clock)
         self._take(load())
 
     def _take(self, settings: Settings) -> None:
@@ -92,13 +86,13 @@ class Agent:
         changed = partial(self._events.put, Event.OVERLAY)
         concerned = configfs.concern(settings)
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
+        # An overlay may be on its way in by now, and all its events over.
+        self._settle = Settle(self._clock())
 
     def run(self) -> None:
         """Scan, publish, wait; until STOP comes, Stopped is raised or a thread dies."""
         late = threading.Timer(READY_AFTER, self._systemd.ready)
         late.daemon = True
-        # An overlay may be on its way in while we start, and all its events over.
-        self._settle.begin(self._clock())
         try:
             late.start()
             while self._turn():
@@ -114,9 +108,15 @@ class Agent:
             if happened is Event.STOP:
                 return False
             self._handle(happened)
-        for name, step in self._steps.items():
-            if self._clock() >= self._due[name]:
-                step()
+        now = self._clock()
+        if now >= self._feed_due:
+            self._feed()
+        if now >= self._resync_due:
+            self._resync = True  # compare with what the Node really bears
+            self._resync_due = now + self._settings.resync_interval * random.uniform(0.9, 1.1)
+            self._scan()
+        elif now >= self._settle.due:
+            self._scan()
         if self._reconciler.due <= self._clock():
             self._feed()  # what follows may take as long as its servers and names take
             self._reconciler.step()
@@ -130,10 +130,7 @@ class Agent:
         else:
             if isinstance(happened, threading.ExceptHookArgs):
                 self._thread_died(happened)
-            now = self._clock()
-            self._settle.begin(now)
-            self._hold.event(now)
-            self._schedule()
+            self._settle.begin(self._clock())
 
     def _thread_died(self, died: threading.ExceptHookArgs) -> None:
         """Watchdog's threads are known to die, and are replaced; another's death is our end."""
@@ -147,9 +144,9 @@ class Agent:
 
     def _wait(self) -> list[Happening]:
         """What has happened until the next deadline, of a storm all that is there."""
-        wait = max(0.0, min(*self._due.values(), self._reconciler.due) - self._clock())
+        due = min(self._feed_due, self._resync_due, self._settle.due, self._reconciler.due)
         try:
-            events = [self._events.get(timeout=wait)]
+            events = [self._events.get(timeout=max(0.0, due - self._clock()))]
             while not self._events.empty():
                 events.append(self._events.get(timeout=0))
         except queue.Empty:
@@ -157,23 +154,12 @@ class Agent:
         return events
 
     def _feed(self) -> None:
-        self._due["feed"] = self._clock() + self._systemd.feed()
-
-    def _begin_resync(self) -> None:
-        """Scan the tree, and compare with what the Node really bears."""
-        self._resync, self._due["scan"] = True, self._clock()
-        interval = self._settings.resync_interval * random.uniform(0.9, 1.1)
-        self._due["resync"] = self._due["scan"] + interval
-
-    def _schedule(self) -> None:
-        """The next scan: to see what an event brings, or that what was lost stays lost."""
-        due = (self._settle.due, self._hold.due)
-        self._due["scan"] = min((at for at in due if at is not None), default=NEVER)
+        self._feed_due = self._clock() + self._systemd.feed()
 
     def _scan(self) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
-        if self._watch and self._settle.last:
-            self._watch.restart()  # a folder that the watch overlooked is seen by this scan
+        if self._watch and (self._settle.last or (self._resync and not self._watch.folder)):
+            self._watch.restart()  # a folder that it overlooked, or was not told of
         start = self._clock()
         applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
         tree = devicetree.LiveTree(self._settings.devicetree.root)
@@ -181,53 +167,45 @@ class Agent:
         try:
             found = devicetree.scan(tree, decide)
         except TreeError as error:
-            self._tree_failed(error, start)
+            now = self._clock()
+            self._settle.failed(start, now)
+            self._resync_due = min(self._resync_due, now + TREE_RETRY)
+            self._tree_is(str(error))
             return
-        now = self._clock()
-        if self._tree_failure:
-            log.log(NOTICE, "the devicetree can be read again")
-            self._tree_failure = ""
-            self._teller.trouble("")
-        known = self._found.notes if self._found else ()
-        for note in (note for note in found.notes if note not in known):
-            log.info("%s", note)
-        changed = self._found is not None and found.labels != self._found.labels
-        self._settle.scanned(start, now, changed)
-        self._found = found
-        self._decide(found, applied, now)
-        self._schedule()
-
-    def _tree_failed(self, error: TreeError, start: float) -> None:
-        now = self._clock()
-        self._settle.scanned(start, now, changed=False)
-        self._schedule()
-        self._due["resync"] = min(self._due["resync"], now + TREE_RETRY)
-        if str(error) != self._tree_failure:
-            self._tree_failure = str(error)
-            log.warning("%s; the labels stay as they are", error, extra=event(TREE_UNREADABLE))
-            self._teller.trouble(f"cannot read the devicetree: {error}")
-
-    def _decide(self, found: Labels, applied: frozenset[str], now: float) -> None:
-        """What of a scan is to be published, and when."""
-        over = self._settle.over
+        self._tree_is("")
+        for note in found.notes:
+            if note not in self._notes:
+                log.info("%s", note)
+        self._notes = found.notes
         # Some kernels say "applied" while they apply, and after they failed.
-        unsettled = frozenset(() if over else map(labels.overlay_key, applied))
-        wanted = self._hold.decide(found.labels, now, unsettled)
-        if over or self._reported is None:
+        late = {key for key in found.labels if key.startswith(labels.OVERLAY_PREFIX)}
+        wanted = self._settle.scanned(start, self._clock(), found.labels, late)
+        if self._settle.over or self._labels is None:
             self._report_overlays(applied, wanted)
-        settled = self._reported[0] if self._reported else frozenset()
-        self._reconciler.want(wanted, settled, self._resync)
+        self._reconciler.want(wanted, self._overlays, self._resync)
         self._resync = False
+
+    def _tree_is(self, failure: str) -> None:
+        """Say once that the tree cannot be read, and that it can again."""
+        if failure == self._tree_failure:
+            return
+        self._tree_failure = failure
+        self._status.failure(failure and f"cannot read the devicetree: {failure}")
+        if failure:
+            log.warning("%s; the labels stay as they are", failure, extra=event(TREE_UNREADABLE))
+        else:
+            log.log(NOTICE, "the devicetree can be read again")
 
     def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:
         """A line for each overlay that came or went, with what it changed."""
-        before, labels_before = self._reported or (frozenset(), dict(wanted))
-        changes = ", ".join(patch.changed(labels_before, wanted)) or "no label"
-        changed = f"; it changed {changes}" if self._reported else ""
-        for name in sorted(applied ^ before):
+        changed = ""
+        if self._labels is not None:
+            changes = patch.changed(self._labels, wanted)
+            changed = f"; it changed {', '.join(changes) or 'no label'}"
+        for name in sorted(applied ^ self._overlays):
             what, text = (OVERLAY_APPLIED, "applied") if name in applied else (OVERLAY_GONE, "gone")
             log.info("overlay %s is %s%s", name, text, changed, extra=event(what, overlay=name))
-        self._reported = applied, dict(wanted)
+        self._overlays, self._labels = applied, wanted
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
@@ -239,9 +217,8 @@ class Agent:
         else:
             self._close()
             self._take(settings)
-            self._hold = Hold()
             log.info("configuration reloaded")
-        self._due["resync"] = self._clock()
+        self._resync_due = self._clock()
 
     def _close(self) -> None:
         watch, self._watch = self._watch, None  # Stopped may come next, and nothing is closed twice

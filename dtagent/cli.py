@@ -15,23 +15,24 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dtagent import __version__
 from dtagent.config import sources
-from dtagent.config.settings import Settings, as_toml
+from dtagent.config.settings import SELECTOR, TEXT, Check, Settings, as_toml
 from dtagent.errors import ConfigError, DtagentError, TreeError
 from dtagent.host import log
-from dtagent.names import Selector, printable
+from dtagent.names import printable
 
 if TYPE_CHECKING:  # what a command does not need is not loaded: a scan is a tenth of a second less
     from dtagent.publish.publisher import Outcome
     from dtagent.tree.labels import Labels
 
 
-complaint = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DtagentError as error:
         wrong = isinstance(error, ConfigError)
         for line in str(error).splitlines():
-            complaint.error("%s", line, extra=log.event(log.CONFIGURATION_WRONG) if wrong else None)
+            logger.error("%s", line, extra=log.event(log.CONFIGURATION_WRONG) if wrong else None)
         return 2 if wrong else 1
     except BrokenPipeError:
         # Whoever read us has had enough; Python would complain once more at exit.
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DTAGENT_LOG_LEVEL") == "debug":
             raise
-        complaint.critical(
+        logger.critical(
             "internal error, please report it: %s: %s (DTAGENT_LOG_LEVEL=debug shows where)",
             type(error).__name__, error,
         )  # fmt: skip
@@ -66,15 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"settings (default: {sources.DEFAULT_FILE})"
-    )
-    common.add_argument("--kubeconfig", metavar="FILE", help="the node's kubeconfig")
-    common.add_argument("--node-name", metavar="NAME", help="the Node to label")
-    common.add_argument("--root", metavar="DIR", help="the devicetree's folder")
+    for flag, check, metavar, text in (
+        ("--config", Path, "FILE", f"settings (default: {sources.DEFAULT_FILE})"),
+        ("--kubeconfig", _checked(TEXT), "FILE", "the node's kubeconfig"),
+        ("--node-name", _checked(TEXT), "NAME", "the Node to label"),
+        ("--root", lambda text: Path(_checked(TEXT)(text)), "DIR", "the devicetree's folder"),
+    ):
+        common.add_argument(flag, type=check, metavar=metavar, help=text)
     common.add_argument(
         "-n", dest="nodes", nargs="+", action="extend", default=[], metavar="NODE",
-        help="further nodes to count: NAME, /PATH or compatible:GLOB",
+        type=_checked(SELECTOR), help="further nodes to count: NAME, /PATH or compatible:GLOB",
     )  # fmt: skip
 
     parser = argparse.ArgumentParser(
@@ -82,51 +84,50 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dtagent {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
-        command = commands.add_parser(
-            name, parents=[common], help=text, description=text[0].upper() + text[1:] + "."
-        )
+    for name, run, text in (
+        ("run", _run, "keep the labels true until stopped (what the service runs)"),
+        ("scan", _scan, "print the labels that the devicetree gives, and stop"),
+        ("publish", _publish, "scan, bring the Node up to date once, and stop"),
+        ("check-config", _check_config, "validate the configuration and print what is in effect"),
+        ("status", _status, "say what the running agent last did; fails while not all is well"),
+        ("clear", _clear, "take our labels off the Node"),
+    ):
+        title = f"{text[0].upper()}{text[1:]}."
+        command = commands.add_parser(name, parents=[common], help=text, description=title)
         command.set_defaults(command=run)
-        return command
-
-    run = add("run", _run, "keep the labels true until stopped (what the service runs)")
-    run.add_argument(
-        "--dry-run", action="store_true", help="print each patch, send and write nothing"
-    )
-    scan = add("scan", _scan, "print the labels that the devicetree gives, and stop")
-    scan.add_argument("--dtb", type=Path, metavar="FILE", help="read a DTB file, not a live tree")
-    scan.add_argument(
-        "-o", dest="output", choices=("text", "json", "nfd"), default="text",
-        help="key: value lines (default), JSON with notes, or Node Feature Discovery's lines",
-    )  # fmt: skip
-    add("publish", _publish, "scan, bring the Node up to date once, and stop")
-    add("check-config", _check_config, "validate the configuration and print what is in effect")
-    add("status", _status, "say what the running agent last did; fails while not all is well")
-    add("clear", _clear, "take our labels off the Node")
+        if name in ("run", "publish"):
+            text = "print each patch, send and write nothing"
+            command.add_argument("--dry-run", action="store_true", help=text)
+        if name == "scan":
+            text = "read a DTB file, not a live tree"
+            command.add_argument("--dtb", type=Path, metavar="FILE", help=text)
+            text = "key: value lines (default), JSON with notes, or Node Feature Discovery's lines"
+            kinds = ("text", "json", "nfd")
+            command.add_argument("-o", dest="output", choices=kinds, default="text", help=text)
     return parser
+
+
+def _checked(check: Check) -> Callable[[str], str]:
+    """A flag's value by the check that the same setting has in a file."""
+
+    def value(text: str) -> str:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return value
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     """The settings with the command line's flags on top."""
-    flags: dict[str, dict[str, Any]] = {}
-    for table, key, value in (
-        ("node", "kubeconfig", options.kubeconfig),
-        ("node", "name", options.node_name),
-        ("devicetree", "root", options.root),
-    ):
-        if value is not None:
-            flags.setdefault(table, {})[key] = value
-    settings = sources.load(options.config, flags)
-    try:
-        for text in options.nodes:
-            Selector.parse(text)
-    except ValueError as error:
-        raise ConfigError(f"-n: {error}") from error
-    tree = settings.devicetree
-    tree = tree.model_copy(update={"nodes": (*tree.nodes, *options.nodes)})
+    settings = sources.load(options.config)
+    node, tree = settings.node, settings.devicetree
+    kubeconfig, root = options.kubeconfig or node.kubeconfig, options.root or tree.root
+    node = replace(node, name=options.node_name or node.name, kubeconfig=kubeconfig)
+    tree = replace(tree, root=root, nodes=(*tree.nodes, *options.nodes))
     log.setup(settings.log_level)
-    return settings.model_copy(update={"devicetree": tree})
+    return replace(settings, node=node, devicetree=tree)
 
 
 def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
@@ -158,7 +159,7 @@ def _scan(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from dtagent.agent import Agent, Event, Happening, Stopped
-    from dtagent.host.state import Teller, only_writer, runtime_directory
+    from dtagent.host.status import Status, only_writer, runtime_directory
     from dtagent.host.systemd import Systemd
     from dtagent.publish.factory import publisher
 
@@ -171,40 +172,36 @@ def _run(options: argparse.Namespace) -> None:
         events.put(Event.STOP)  # should the exception be lost in somebody's `except:`
         raise Stopped
 
-    systemd = Systemd()
+    signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
     directory = None if options.dry_run else runtime_directory()
-    try:
-        lock = only_writer(directory, create=True) if directory else nullcontext()
-        with suppress(Stopped), lock:
-            chosen = partial(publisher, dry_run=options.dry_run)
-            settings, teller = partial(_settings, options), Teller(systemd, directory)
-            agent = Agent(settings, chosen, teller, events)
-            signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
-            signal.signal(signal.SIGINT, stop)
-            signal.signal(signal.SIGTERM, stop)
-            agent.run()
-    except ConfigError as error:
-        systemd.status(f"wrong configuration: {error}")
-        raise
-    finally:
-        systemd.close()
+    lock = only_writer(directory, create=True) if directory else nullcontext()
+    chosen = partial(publisher, dry_run=options.dry_run)
+    with closing(Systemd()) as systemd, suppress(Stopped), lock:
+        try:
+            agent = Agent(partial(_settings, options), chosen, Status(systemd, directory), events)
+        except ConfigError as error:
+            systemd.status(f"wrong configuration: {error}")
+            raise
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        agent.run()
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from dtagent.host.state import only_writer, runtime_directory
+    from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.factory import publisher
 
     settings = _settings(options)
     found = _labels(settings)
-    lock = only_writer(runtime_directory(), create=False)
-    with lock, closing(publisher(settings)) as chosen:
+    writer = nullcontext() if options.dry_run else only_writer(runtime_directory(), create=False)
+    with writer, closing(publisher(settings, dry_run=options.dry_run)) as chosen:
         _report(chosen.publish(found.labels))
 
 
 def _status(options: argparse.Namespace) -> None:
-    from dtagent.host import state
+    from dtagent.host import status
 
-    last = state.read(state.runtime_directory())
+    last = status.read(status.runtime_directory())
     if not last.healthy:
         raise DtagentError(last.status)
     _print(last.status)
@@ -213,7 +210,7 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _clear(options: argparse.Namespace) -> None:
-    from dtagent.host.state import only_writer, runtime_directory
+    from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.nfd import NfdPublisher
     from dtagent.publish.node import NodePublisher
 

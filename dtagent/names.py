@@ -38,10 +38,6 @@ def label_key_problem(key: str) -> str | None:
     return None
 
 
-def label_value_is_valid(value: str) -> bool:
-    return value == "" or (len(value) <= NAME_MAX and _NAME.match(value) is not None)
-
-
 def prefix_problem(prefix: str) -> str | None:
     """Say why `prefix` cannot stand before a label's name, or None when it can."""
     if not prefix.endswith("/") or prefix == "/":
@@ -83,51 +79,38 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` as a message: printable, and it comes to an end."""
-    line = printable(text[:LINE_MAX])
-    return line if len(text) <= LINE_MAX else f"{line}..."
+    return printable(text[:LINE_MAX]) + ("..." if len(text) > LINE_MAX else "")
 
 
 @dataclass(frozen=True)
 class Selector:
-    """Which nodes of a tree are meant: by path, by compatible or by name."""
+    """Which nodes of a tree are meant; `pattern` is the whole of a path, a compatible or a name."""
 
-    kind: Literal["path", "compatible", "name"]
     text: str
+    kind: Literal["path", "compatible", "name"]
+    pattern: re.Pattern[str]
 
     @classmethod
     def parse(cls, text: str) -> Selector:
         """Read `/PATH`, `compatible:GLOB` or NAME; ValueError says what else was found."""
+        kind, colon, glob = text.partition(":")
         if text.startswith("/"):
             parts = text.split("/")[1:]
             if text != "/" and not all(_NODE_NAME.match(part.replace("*", "x")) for part in parts):
                 raise ValueError(f"{quoted(text)} is no path of a node, such as '/soc/i2c@*'")
-            return cls("path", text)
-        kind, colon, glob = text.partition(":")
+            # A `*` ends at its component: with as many slashes in text and pattern, none is left
+            # for it. fnmatch's own way with stars tries no split of a name twice.
+            slashes = rf"(?=(?:[^/]*/){{{len(parts)}}}[^/]*\Z)"
+            return cls(text, "path", re.compile(slashes + fnmatch.translate(text)))
         if colon:
             if kind != "compatible" or not glob:
                 raise ValueError(f"{quoted(text)} is no selector; 'compatible:GLOB' has the colon")
-            return cls("compatible", glob)
+            return cls(text, "compatible", re.compile(fnmatch.translate(glob)))
         if not _NODE_NAME.match(text):
             raise ValueError(
                 f"{quoted(text)} is no node name; write a NAME, a /PATH or 'compatible:GLOB'"
             )
-        return cls("name", text)
-
-    def pattern(self) -> re.Pattern[str]:
-        """The whole of what it matches: a path, a compatible string or a node's name."""
-        if self.kind == "compatible":
-            return re.compile(fnmatch.translate(self.text))
-        if self.kind == "path":
-            return re.compile(_path_pattern(self.text))
         # `gpu` is gpu, gpu@57000000 and gpu0@57000000, as the Go labeller's -n has it; the kernel
         # adds #1 to the second of two siblings of one name (drivers/of/kobj.c, safe_name).
-        return re.compile(re.escape(self.text) + r"(?:\d*@[^/]*)?(?:#\d+)?\Z")
-
-
-def _path_pattern(path: str) -> str:
-    """A `*` ends at its component: with as many slashes in text and pattern, none is left for it.
-
-    fnmatch's own way with stars tries no split of a name twice.
-    """
-    slashes = path.count("/")
-    return rf"(?=(?:[^/]*/){{{slashes}}}[^/]*\Z)" + fnmatch.translate(path)
+        name = re.compile(re.escape(text) + r"(?:\d*@[^/]*)?(?:#\d+)?\Z")
+        return cls(text, "name", name)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import queue
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from demo.tree import Tree, strings, write_tree
+from dtagent import agent
 from dtagent.agent import Agent, Event, Happening
 from dtagent.cluster import backoff, connection
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
-from dtagent.errors import UnreachableError
-from dtagent.host.state import Teller
+from dtagent.errors import NodeError, UnreachableError
+from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
+from dtagent.overlays import configfs, settle
 from dtagent.publish.publisher import Outcome, Publisher
 
 
@@ -65,6 +69,8 @@ class World(Publisher):
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         self.attempts.append(self.now)
+        with suppress(NodeError):
+            self.connection.api()
         if self.away:
             raise UnreachableError("away")
         self.published.append((self.now, dict(labels)))
@@ -76,7 +82,7 @@ class World(Publisher):
 
     def run(self) -> None:
         events: queue.SimpleQueue[Happening] = self  # type: ignore[assignment]
-        Agent(self.settings, lambda *_: self, Teller(Systemd({})), events, lambda: self.now).run()
+        Agent(self.settings, lambda *_: self, Status(Systemd({})), events, lambda: self.now).run()
 
     def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:
         def then() -> Event | None:
@@ -173,6 +179,21 @@ def test_a_tree_that_fails_publishes_nothing_and_is_tried_again(world: World) ->
     world.run()
     assert [at for at, _ in world.published if 10 <= at < 200] == []
     assert [at for at, _ in world.published if at >= 200]
+
+
+def test_a_resync_looks_for_an_overlay_folder_that_no_event_told_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    watch = SimpleNamespace(folder=None, close=nothing, restart=lambda: looks.append(world.now))
+    monkeypatch.setattr(agent, "OverlayWatch", lambda *_: watch)
+    monkeypatch.setattr(configfs, "concern", lambda _: True)
+    world.at(1000, nothing)
+    world.run()
+    resyncs = {at for at in world.attempts if at > settle.LAST}
+    assert len(resyncs) >= 3
+    assert resyncs <= set(looks)
+    assert len(looks) <= len(resyncs) + 2, "beside them the first scan and the series' last look"
 
 
 def test_nothing_wakes_it_while_all_is_well(world: World) -> None:

@@ -15,7 +15,7 @@ from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
 from dtagent import __version__, cli
 from dtagent.config import sources
-from dtagent.host.state import State, Teller, runtime_directory
+from dtagent.host.status import Report, Status, runtime_directory
 from dtagent.host.systemd import Systemd
 from tests.dtb import dtb
 
@@ -148,8 +148,8 @@ def test_status_writes_out_what_would_be_more_than_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A folder's name under configfs may hold any bytes; nobody's terminal should obey them."""
-    said = State("on a; overlays: \x1b]0;x\x07, \udcff", True, {"e.org/a": "\x9b1m"})
-    Teller(Systemd({}), runtime_directory()).tell(said)
+    report = Report("on a; overlays: \x1b]0;x\x07, \udcff", True, {"e.org/a": "\x9b1m"})
+    Status(Systemd({}), runtime_directory()).report(report)
     assert dtagent("status") == 0
     expected = "on a; overlays: \\x1b]0;x\\x07, \\udcff\ne.org/a: \\x9b1m\n"
     assert capsys.readouterr() == (expected, "")
@@ -176,11 +176,20 @@ def test_a_missing_config_is_exit_status_2_for_every_command(
     )
 
 
-def test_a_wrong_selector_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, "scan", "-n", "g*") == (
-        2,
-        "dtagent: -n: 'g*' is no node name; write a NAME, a /PATH or 'compatible:GLOB'\n",
-    )
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("-n", "g*", "'g*' is no node name; write a NAME, a /PATH or 'compatible:GLOB'"),
+        ("--root", "\udcff", "expected text in UTF-8, without NUL"),
+        ("--node-name", "\udcff", "expected text in UTF-8, without NUL"),
+    ],
+)
+def test_a_flag_is_checked_as_the_same_setting_in_a_file(
+    flag: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, err = refused(capsys, "scan", flag, value)
+    assert status == 2
+    assert err.splitlines()[-1] == f"dtagent scan: error: argument {flag}: {message}"
 
 
 @pytest.mark.parametrize("arguments", [[], ["scann"], ["scan", "-o", "xml"], ["scan", "extra"]])

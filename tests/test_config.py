@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
+from dtagent import cli
 from dtagent.config import sources
-from dtagent.config.settings import Settings, as_toml
+from dtagent.config.settings import DevicetreeTable, NodeTable, Settings, as_toml
 from dtagent.config.sources import load
 from dtagent.errors import ConfigError
 
@@ -35,7 +37,7 @@ def refusal(file: Path) -> str:
 
 def test_no_default_file_means_the_defaults() -> None:
     settings = load()
-    assert settings.model_dump() == Settings().model_dump()
+    assert settings == Settings()
     assert settings.devicetree.root == Path("/sys/firmware/devicetree/base")
     assert settings.devicetree.nodes == ("/",)
     assert settings.labels.prefix == "beta.devicetree.org/"
@@ -46,7 +48,7 @@ def test_the_shipped_file_sets_nothing_and_each_of_its_lines_is_valid(
     tmp_path: Path,
 ) -> None:
     shipped = Path(__file__).parents[1] / "etc" / "dtagent.toml"
-    assert load(shipped).model_dump() == Settings().model_dump()
+    assert load(shipped) == Settings()
     inforce = tmp_path / "inforce.toml"
     text = shipped.read_text()
     inforce.write_text("\n".join(line.removeprefix("#") for line in text.splitlines()
@@ -87,17 +89,21 @@ def test_dropins_count_without_the_default_file() -> None:
 
 
 def test_flags_go_over_the_environment_and_that_over_the_files(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.write_text('[node]\nname = "file"\nkubeconfig = "/file"\n[labels]\nprefix = "file.org/"\n')
     monkeypatch.setenv("DTAGENT_NODE__NAME", "environment")
     monkeypatch.setenv("DTAGENT_NODE__KUBECONFIG", "/environment")
     monkeypatch.setenv("DTAGENT_DEVICETREE__NODES", '["/", "gpu"]')
-    settings = load(file, {"node": {"name": "flag"}})
-    assert settings.node.name == "flag"
-    assert settings.node.kubeconfig == "/environment"
+    flags = ["--node-name", "flag", "--root", "/flag", "-n", "fan"]
+    assert cli.main(["check-config", "--config", str(file), *flags]) == 0
+    file.write_text(capsys.readouterr().out)
+    for name in ("NODE__NAME", "NODE__KUBECONFIG", "DEVICETREE__NODES"):
+        monkeypatch.delenv(f"DTAGENT_{name}")
+    settings = load(file)
+    assert settings.node == NodeTable(name="flag", kubeconfig="/environment")
     assert settings.labels.prefix == "file.org/"
-    assert settings.devicetree.nodes == ("/", "gpu")
+    assert settings.devicetree == DevicetreeTable(Path("/flag"), nodes=("/", "gpu", "fan"))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,7 @@ def test_durations(file: Path, text: str, seconds: int) -> None:
         ("[label]\nprefix = 'a.org/'", 'label: unknown key; did you mean "labels"?'),
         ("publish = 'api'", "publish: expected 'node' or 'nfd', not 'api'"),
         ("labels = 5",
-         "labels: expected a valid dictionary or instance of LabelsTable, not 5"),
+         "labels: expected a table, not 5"),
         ("[labels]\nprefix = 5", "labels.prefix: expected a valid string, not 5"),
         ("[labels]\nprefix = 'a.org'",
          "labels.prefix: a label prefix is a domain followed by '/', such as \"example.org/\""),
@@ -153,8 +159,8 @@ def test_each_mistake_has_a_line_and_each_line_its_own_file(file: Path) -> None:
     file.write_text("[labels]\nprefix = 1\n[[rules]]\nlabel = 'a.org/x'\n")
     second = dropin(file, "10.toml", "log_level = 'loud'\n[[rules]]\nlabel = 'x y'\n")
     assert refusal(file).splitlines() == [
-        f"{second}: log_level: expected 'debug', 'info', 'warning' or 'error', not 'loud'",
         f"{file}: labels.prefix: expected a valid string, not 1",
+        f"{second}: log_level: expected 'debug', 'info', 'warning' or 'error', not 'loud'",
         f"{second}: rules[0].label: 'x y' is no label name: up to 63 letters, digits, '-', '_' "
         "or '.', with a letter or digit at both ends",
     ]
@@ -201,13 +207,13 @@ def test_what_is_in_effect_reads_back_as_itself(file: Path) -> None:
     )
     settings = load(file)
     file.write_text(as_toml(settings))
-    assert load(file).model_dump() == settings.model_dump()
+    assert load(file) == settings
 
 
 def test_settings_cannot_be_changed() -> None:
     settings = load()
-    with pytest.raises(ValueError, match="frozen"):
-        settings.publish = "nfd"
+    with pytest.raises(FrozenInstanceError):
+        settings.publish = "nfd"  # type: ignore[misc]
 
 
 def test_reading_settings_imports_no_kubernetes() -> None:
@@ -216,3 +222,73 @@ def test_reading_settings_imports_no_kubernetes() -> None:
         [sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=True
     )
     assert run.stdout == "[]\n"
+
+
+FAILURES = {
+    "kill -9 $$": "killed by signal 9: no memory for it, or over 60 s or 4 MiB",
+    "exec sleep 1000": "killed by signal 9: no memory for it, or over 1 s or 4 MiB",
+    "exec cat /dev/zero": "killed by signal 9: no memory for it, or over 60 s or 4 MiB",
+    "echo trace >&2; echo MemoryError >&2; exit 1": "MemoryError",
+    "echo warning: no platform libraries >&2": "warning: no platform libraries",
+    "exit 0": "no answer",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_judging_process_that_fails_in_any_way_is_a_configuration_error(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{failure}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    if "sleep" in failure:
+        monkeypatch.setattr(sources, "JUDGE_TIME", 1)
+    file.write_text('log_level = "error"')
+    assert refusal(file) == f"configuration: cannot be judged: {FAILURES[failure]}"
+
+
+def test_a_judging_process_that_cannot_be_started_is_a_configuration_error(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/none")
+    file.write_text('log_level = "error"')
+    assert refusal(file) == "configuration: cannot be judged: No such file or directory"
+
+
+def test_where_nothing_is_set_no_process_is_started(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/none")
+    file.write_text("# a comment\n\n  # and another\r\n")
+    assert load(file) == load() == Settings()
+
+
+@pytest.mark.parametrize("command", ["scan", "run"])
+def test_no_command_imports_pydantic_into_its_own_process(
+    command: str, file: Path, nano: Path
+) -> None:
+    """Which would be a quarter of what the agent keeps; what it runs in is another process."""
+    file.write_text(f'[devicetree]\nroot = "{nano}"\n[node]\nkubeconfig = "/none"\n')
+    program = (
+        "import os, signal, sys, threading; from dtagent import cli;"
+        "from dtagent.publish import reconcile;"
+        "reconcile.Reconciler.step = lambda _: os.kill(os.getpid(), signal.SIGTERM);"
+        "status = cli.main(sys.argv[1:]);"
+        "sys.exit(status or [name for name in sys.modules if 'pydantic' in name] or None)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, command, "--config", str(file)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr if command == "scan" else "") == (0, "")
+
+
+def test_rules_of_the_environment_replace_those_of_the_files_and_are_blamed_for_themselves(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text("[[rules]]\nlabel = 'a.org/x'\n")
+    monkeypatch.setenv("DTAGENT_RULES", '[{"label": "a.org/y"}]')
+    assert [rule.label for rule in load(file).rules] == ["a.org/y"]
+    monkeypatch.setenv("DTAGENT_RULES", '[{"label": "k8s.io/y"}]')
+    assert refusal(file).startswith("environment variable DTAGENT_RULES: rules[0].label: k8s.io")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import ssl
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dtagent.cluster import credentials
+from dtagent.cluster import kubeconfigs
 from dtagent.cluster.credentials import load
-from dtagent.cluster.kubeconfigs import find, fingerprint
+from dtagent.cluster.files import Files
 from dtagent.errors import CredentialsError
 from tests.apiserver.certificates import Authority, now
 
@@ -43,9 +44,13 @@ def write(
     file.write_text(json.dumps(config))
 
 
+def find(host: Path, configured: str = "") -> list[Path]:
+    return kubeconfigs.find(configured, host, Files())
+
+
 def refusal(file: Path) -> str:
     with pytest.raises(CredentialsError) as caught:
-        load(file)
+        load(file, Files())
     return str(caught.value).replace(str(file), "FILE").replace(str(file.parent), "DIR")
 
 
@@ -137,7 +142,7 @@ def test_an_encrypted_key_asks_nobody_for_a_password(file: Path, authority: Auth
 
 def test_chain_and_host_name_are_checked_and_strictness_is_not(file: Path) -> None:
     write(file)
-    context = load(file).context
+    context = load(file, Files()).context
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
@@ -146,7 +151,7 @@ def test_chain_and_host_name_are_checked_and_strictness_is_not(file: Path) -> No
 def test_files_are_found_beside_the_kubeconfig_and_a_token_in_its_file(file: Path) -> None:
     (file.parent / "token").write_text("s3cret\n")
     write(file, {"tls-server-name": "kubernetes"}, {"tokenFile": "token"})
-    loaded = load(file)
+    loaded = load(file, Files())
     assert (loaded.token, loaded.tls_server_name) == ("s3cret", "kubernetes")
     assert "s3cret" not in repr(loaded)
 
@@ -164,12 +169,12 @@ def test_the_known_places_are_tried_in_order_and_then_the_environments(
         "home/config",
     ]
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path / places[-1]}:{tmp_path / 'missing'}")
-    assert find(host=tmp_path) == []
+    assert find(tmp_path) == []
     for place in places:
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).touch()
-    assert find(host=tmp_path) == [tmp_path / place for place in places]
-    assert find("/configured", tmp_path) == [Path("/configured")]
+    assert find(tmp_path) == [tmp_path / place for place in places]
+    assert find(tmp_path, "/configured") == [Path("/configured")]
 
 
 def test_a_data_dir_that_was_moved_is_followed(tmp_path: Path) -> None:
@@ -180,9 +185,9 @@ def test_a_data_dir_that_was_moved_is_followed(tmp_path: Path) -> None:
     moved = tmp_path / "mnt/nvme/k3s/agent/kubelet.kubeconfig"
     moved.parent.mkdir(parents=True)
     moved.touch()
-    assert find(host=tmp_path) == [moved]
+    assert find(tmp_path) == [moved]
     config.write_text("][")
-    assert find(host=tmp_path) == []
+    assert find(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["k3s", "rke2"])
@@ -197,7 +202,7 @@ def test_a_drop_in_moves_the_data_dir_again_and_the_last_one_wins(
         (tmp_path / folder / "agent/kubelet.kubeconfig").touch()
 
     def found() -> str:
-        (place,) = find(host=tmp_path)
+        (place,) = find(tmp_path)
         return str(place.relative_to(tmp_path).parent.parent)
 
     (drop_ins / "10.yaml").write_text("data-dir: /a")
@@ -206,34 +211,75 @@ def test_a_drop_in_moves_the_data_dir_again_and_the_last_one_wins(
     assert found() == "a"
     (drop_ins / "9.YML").write_text("data-dir: /b")
     assert found() == "b"  # in the order of names, not of numbers
-    before = fingerprint(host=tmp_path)
     (drop_ins / "97.yaml").write_text("debug: true")
     (drop_ins / "98.yaml").write_text("][")
     (drop_ins / "99.yaml").mkdir()
     (drop_ins / "99.conf").write_text("data-dir: /c")
     assert found() == "b"
-    assert fingerprint(host=tmp_path) == before
+    files = Files()
+    kubeconfigs.find("", tmp_path, files)
+    assert not files.changed()
     (drop_ins / "a.yaml").write_text("data-dir: /c")
+    assert files.changed()
     assert found() == "c"
-    assert fingerprint(host=tmp_path) != before
     (drop_ins / "b.yaml").write_text("data-dir:")
     assert found() == f"var/lib/rancher/{name}"
 
 
-def test_the_fingerprint_changes_with_each_file_and_only_then(file: Path, tmp_path: Path) -> None:
-    assert fingerprint(str(file)) == ((file,),)
-    first, second = tmp_path / "1.pem", tmp_path / "2.pem"
-    first.write_text("1")
-    second.write_text("2")
+def read(file: Path) -> Files:
+    """What loading a kubeconfig, be it of use or not, looks at."""
+    files = Files()
+    with contextlib.suppress(CredentialsError):
+        load(file, files)
+    return files
+
+
+def test_each_file_that_is_read_is_known_to_have_changed_and_only_then(
+    file: Path, tmp_path: Path
+) -> None:
+    absent = read(file)
+    assert not absent.changed()
+    pem, other = tmp_path / "1.pem", tmp_path / "2.pem"
+    for each in (pem, other):
+        each.write_text(each.name)
     current = tmp_path / "current.pem"
-    current.symlink_to(first)
+    current.symlink_to(pem)
     write(file, user={"client-certificate": "current.pem", "client-key": "current.pem"})
-    before = fingerprint(str(file))
-    assert fingerprint(str(file)) == before
+    assert absent.changed()
+    files = read(file)
+    assert not files.changed()
     current.unlink()  # kubeadm's style: the link is briefly absent
-    absent = fingerprint(str(file))
-    current.symlink_to(second)
-    assert len({before, absent, fingerprint(str(file))}) == 3
+    assert files.changed()
+    missing = read(file)
+    assert not missing.changed()
+    current.symlink_to(other)
+    assert files.changed()
+    assert missing.changed()
+
+
+@pytest.mark.parametrize("key", ["certificate-authority", "client-key", "tokenFile"])
+def test_a_file_that_a_kubeconfig_names_is_looked_at_whatever_is_wrong_with_it(
+    file: Path, tmp_path: Path, key: str
+) -> None:
+    (tmp_path / "c").touch()
+    named = {"client-certificate": "c", key: "named"}
+    write(file, named, named)
+    files = read(file)
+    (tmp_path / "named").write_text("no PEM, and two words")
+    assert files.changed()
+    files = read(file)
+    (tmp_path / "named").unlink()
+    assert files.changed()
+
+
+def test_a_known_place_of_a_kubeconfig_is_looked_at_before_there_is_one(tmp_path: Path) -> None:
+    for place in ("etc/kubernetes/kubelet.conf", "var/lib/rancher/k3s/agent/kubelet.kubeconfig"):
+        files = Files()
+        kubeconfigs.find("", tmp_path, files)
+        assert not files.changed()
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+        assert files.changed()
 
 
 def test_no_key_is_left_in_memory_under_a_name(file: Path, authority: Authority) -> None:
@@ -244,7 +290,7 @@ def test_no_key_is_left_in_memory_under_a_name(file: Path, authority: Authority)
     }
     write(file, user=user)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    credentials.load(file)
+    load(file, Files())
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,8 +22,9 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from dtagent.cluster import connection, credentials, kubeconfigs, node, patch
-from dtagent.cluster.answers import failure
-from dtagent.cluster.transport import Transport
+from dtagent.cluster.connection import Connection
+from dtagent.cluster.files import Files
+from dtagent.cluster.transport import Transport, failure
 from dtagent.config.settings import NodeTable
 from dtagent.errors import CredentialsError, NodeError
 from tests.fuzz.inputs import KUBECONFIG, spliced, spoil
@@ -53,10 +54,9 @@ def kubeconfig(content: bytes) -> None:
         file = Path(place) / "kubeconfig"
         file.write_bytes(content)
         try:
-            Transport(credentials.load(file)).close()
+            Transport(credentials.load(file, Files())).close()
         except CredentialsError as error:
             assert all(line.isprintable() for line in str(error).split("\n"))
-        kubeconfigs.fingerprint(str(file))
 
 
 PLACES = ("certificate-authority", "client-certificate", "client-key", "tokenFile", "token")
@@ -106,7 +106,7 @@ def test_a_strange_configuration_of_a_distribution_hides_no_other_kubeconfig(
     (tmp_path / "etc/kubernetes").mkdir()
     kubelet = tmp_path / "etc/kubernetes/kubelet.conf"
     kubelet.write_text(json.dumps(KUBECONFIG))
-    assert kubeconfigs.find("", tmp_path) == [kubelet]
+    assert kubeconfigs.find("", tmp_path, Files()) == [kubelet]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ class Response:
 
     status: int
     body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answers:
@@ -127,7 +128,7 @@ class Answers:
         self._asked += 1
         answer = self._answers[self._asked % len(self._answers)]
         if answer.status >= 300:
-            raise failure("GET", "/", answer.status, answer.body, 0.0)
+            raise failure("GET", "/", answer, answer.body)
         return answer.body
 
     def close(self) -> None:
@@ -149,7 +150,7 @@ def on_the_wire(response: Response) -> Response:
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> credentials.Credentials:
     file = tmp_path_factory.mktemp("node") / "kubeconfig"
     file.write_text(json.dumps(KUBECONFIG))
-    return credentials.load(file)
+    return credentials.load(file, Files())
 
 
 @contextmanager
@@ -190,13 +191,13 @@ def test_any_answers_while_connecting_are_a_connection_or_a_node_error(
     with (
         tempfile.TemporaryDirectory() as place,
         answering(*answers),
-        mock.patch.object(credentials, "load", lambda _: loaded),
+        mock.patch.object(credentials, "load", lambda *_: loaded),
     ):
         file = Path(place) / "proc/sys/kernel/random/boot_id"
         file.parent.mkdir(parents=True)
         file.write_bytes(boot)
         try:
-            connection.connect(NodeTable(name=name, kubeconfig="k"), Path(place))
+            Connection(NodeTable(name=name, kubeconfig="k"), Path(place)).api()
         except NodeError as error:
             assert str(error)
 

@@ -51,14 +51,9 @@ def test_a_mebibyte_of_compatibles_fills_the_labels_and_not_the_journal(base: Pa
     assert max(map(len, found.notes)) < 2 * LINE_MAX
 
 
-def test_compatibles_past_all_measure_are_not_counted_and_that_is_said(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dtagent.tree.labels.COMPATIBLES_MAX", 2)
-    (base / "compatible").write_bytes(strings("a", "b", "c", "a"))
-    found = labels(LiveTree(base))
-    assert found.labels == {P + "a": "1", P + "b": "1"}
-    assert found.notes == ("2 different compatibles are counted, and no more",)
+def test_more_compatibles_than_any_tree_has_are_refused(base: Path) -> None:
+    (base / "compatible").write_bytes(strings(*map(str, range(270_000))))
+    assert "no devicetree is so large" in refusal(lambda: LiveTree(base))
 
 
 def test_what_is_dropped_is_said_first_and_in_short(base: Path) -> None:

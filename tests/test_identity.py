@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.cluster import connection, identity
+from dtagent.cluster import identity
+from dtagent.cluster.connection import Connection
 from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError
 from tests.apiserver import ApiServer
@@ -163,7 +164,7 @@ def test_a_server_that_starts_is_waited_for_and_gives_no_other_node(
     names: set[str] = set()
     while starting.is_alive() or not names:
         try:
-            api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+            api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
         except NodeError:
             continue
         names.add(api.name)

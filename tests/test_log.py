@@ -102,6 +102,8 @@ def test_a_journal_that_is_away_costs_no_agent(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(sys.modules["systemd.journal"], "sendv", refuse)
+    logging.getLogger("dtagent").handlers.clear()  # that of `sent` has the standard error of then
+    log.setup("info")
     logging.getLogger("dtagent").warning("careful")
     assert capsys.readouterr().err == "<4>careful\n"
 

@@ -42,7 +42,6 @@ def test_a_prefix_ends_in_a_slash_and_is_not_kubernetes_own(prefix: str) -> None
 def test_any_text_fits_into_a_label_or_into_nothing(text: str) -> None:
     fitted = names.fit(text, text.encode("utf-8", "surrogatepass"))
     assert fitted == "" or (len(fitted) <= 63 and NAME.fullmatch(fitted))
-    assert names.label_value_is_valid(fitted)
 
 
 @given(st.text("ab", min_size=64, max_size=80), st.text("ab", min_size=64, max_size=80))
@@ -68,19 +67,19 @@ def test_no_domain_is_taken_that_kubernetes_would_refuse(text: str) -> None:
 def test_a_name_is_literal_with_an_optional_number_and_address(
     selector: str, chosen: list[str], passed_over: list[str]
 ) -> None:
-    pattern = Selector.parse(selector).pattern()
+    pattern = Selector.parse(selector).pattern
     assert [name for name in chosen + passed_over if pattern.match(name)] == chosen
 
 
 def test_a_star_in_a_path_stays_inside_its_component() -> None:
-    pattern = Selector.parse("/soc/i2c@*/eeprom").pattern()
+    pattern = Selector.parse("/soc/i2c@*/eeprom").pattern
     assert pattern.match("/soc/i2c@7e804000/eeprom")
     assert not pattern.match("/soc/i2c@1/mux/eeprom")
     assert not pattern.match("/soc/i2c@1/eeprom/x")
 
 
 def test_a_compatible_is_a_glob_over_the_whole_string() -> None:
-    pattern = Selector.parse("compatible:brcm,bcm27*").pattern()
+    pattern = Selector.parse("compatible:brcm,bcm27*").pattern
     assert pattern.match("brcm,bcm2711")
     assert not pattern.match("x,brcm,bcm2711")
 

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from demo.tree import add_node, remove_node, strings
 from dtagent.agent import Agent, Event, Happening
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
-from dtagent.host.state import Teller
+from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import configfs, settle, watch
 from dtagent.overlays.watch import OverlayWatch
@@ -160,6 +161,25 @@ def test_a_folder_that_vanishes_and_comes_back_is_watched_again(
     changes.forget()
     (folder / "hat").mkdir()
     changes.expect()
+
+
+def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(
+    tmp_path: Path, changes: Changes
+) -> None:
+    """As when a driver's module is loaded into a configfs that was mounted before it."""
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(f"31 22 0:31 / {tmp_path} rw - configfs configfs rw\n")
+    overlay_watch = OverlayWatch("", changes, mountinfo)
+    assert overlay_watch.folder is None
+    folder = tmp_path / "device-tree" / "overlays"
+    folder.mkdir(parents=True)
+    overlay_watch.restart()
+    changes.expect()
+    assert overlay_watch.folder == folder
+    changes.forget()
+    (folder / "hat").mkdir()
+    changes.expect()
+    overlay_watch.close()
 
 
 def test_without_inotify_the_folder_is_listed_until_there_is_some(
@@ -351,9 +371,9 @@ def test_five_resyncs_are_five_scans(
         tables = Settings(
             devicetree=DevicetreeTable(root=nano), overlays=OverlaysTable(path=str(folder))
         )
-        return tables.model_copy(update={"resync_interval": 1})
+        return replace(tables, resync_interval=1)
 
-    Agent(settings, lambda *_: Counting(), Teller(Systemd({})), events).run()
+    Agent(settings, lambda *_: Counting(), Status(Systemd({})), events).run()
     assert resyncs == [True] * 6
     # The watch says once that it found the folder, and the start's own scan may come before that.
     assert len(scans) <= len(resyncs) + 2

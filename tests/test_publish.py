@@ -6,13 +6,16 @@ import datetime
 import json
 import shutil
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
-from dtagent.cluster import connection
+from dtagent.cluster.connection import Connection
 from dtagent.cluster.patch import APPLY, Observed, Patch, plan
 from dtagent.config.settings import NodeTable
 from dtagent.errors import (
@@ -21,6 +24,10 @@ from dtagent.errors import (
     RefusedError,
     UnauthorizedError,
 )
+from dtagent.host.status import Status
+from dtagent.host.systemd import Systemd
+from dtagent.publish.node import NodePublisher
+from dtagent.publish.reconcile import Reconciler
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 
@@ -111,7 +118,7 @@ def test_a_node_that_does_not_exist_is_never_created(
 
 
 def test_a_node_that_vanishes_between_reading_and_patching_is_not_created(host: Host) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     (request,) = plan(host.name, {"a": "1"}, api.get())
     host.cluster.delete_node(host.name)
     with pytest.raises(NodeReplacedError):
@@ -123,7 +130,7 @@ def test_a_node_that_vanishes_between_reading_and_patching_is_not_created(host: 
 def test_a_node_that_was_replaced_meanwhile_is_not_patched_and_then_labelled_anew(
     host: Host,
 ) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     (request,) = plan(host.name, {"a": "1"}, api.get())
     host.cluster.delete_node(host.name)
     host.cluster.create_node(host.name)
@@ -136,7 +143,7 @@ def test_a_node_that_was_replaced_meanwhile_is_not_patched_and_then_labelled_ane
 
 
 def test_a_label_that_nodes_may_not_set_is_refused_with_the_servers_words(host: Host) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     (request,) = plan(host.name, {"node-restriction.kubernetes.io/x": "1"}, api.get())
     with pytest.raises(ForbiddenError, match="is not allowed to modify labels"):
         api.send(request)
@@ -227,12 +234,12 @@ def test_of_several_kubeconfigs_the_first_that_authenticates_wins(
         file.parent.mkdir(parents=True)
     host.cluster.kubeconfig("old", path=k3s, lifetime=datetime.timedelta(minutes=-5))
     host.cluster.kubeconfig(host.name, path=kubeadm)
-    api = connection.connect(NodeTable(), tmp_path / "root")
+    api = Connection(NodeTable(), tmp_path / "root").api()
     assert (api.name, api.source) == (host.name, kubeadm)
     api.close()
     shutil.copy(k3s, kubeadm)
     with pytest.raises(UnauthorizedError, match=rf"^{k3s}: .* cluster's; {kubeadm}: "):
-        connection.connect(NodeTable(), tmp_path / "root")
+        Connection(NodeTable(), tmp_path / "root").api()
 
 
 def test_inline_data_and_tokens_work_and_no_key_touches_a_disk(
@@ -339,8 +346,64 @@ def proxy() -> Iterator[ConnectProxy]:
 
 
 def test_an_observed_node_has_labels_uid_and_nothing_of_ours(host: Host) -> None:
-    api = connection.connect(NodeTable(kubeconfig=str(host.kubeconfig)))
+    api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
     found = host.cluster.node(host.name)
     assert found is not None
     assert api.get() == Observed(found["metadata"]["uid"], {}, frozenset())
     api.close()
+
+
+def test_a_kubeconfig_is_read_once_for_a_connection_and_not_for_each_change(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[object] = []
+    load = yaml.safe_load
+
+    def counted(content: bytes) -> object:
+        parsed.append(content)
+        return load(content)
+
+    monkeypatch.setattr(yaml, "safe_load", counted)
+    publisher = NodePublisher(NodeTable(kubeconfig=str(host.kubeconfig)))
+    reconciler = Reconciler(Status(Systemd({})))
+    reconciler.use(publisher)
+    for number in "1", "2", "3":
+        reconciler.want({PREFIX + "a": number}, frozenset(), resync=False)
+        reconciler.step()
+        assert host.labels == {PREFIX + "a": number}
+    assert len(parsed) == 1
+    reconciler.close()
+
+
+def test_a_refusal_costs_no_new_connection(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    handshakes: list[object] = []
+    do_handshake = ssl.SSLSocket.do_handshake
+
+    def counted(self: ssl.SSLSocket, block: bool = False) -> None:
+        handshakes.append(self)
+        do_handshake(self, block)
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", counted)
+    with closing(Connection(NodeTable(kubeconfig=str(host.kubeconfig)))) as connection:
+        api = connection.api()
+        (request,) = plan(host.name, {"a b": "1"}, api.get())
+        for _ in range(3):
+            with pytest.raises(RefusedError, match="422 "):
+                api.send(request)
+        assert api.get().labels == {}
+    assert len(handshakes) == 1
+
+
+def test_a_dry_run_of_publish_shows_what_would_change_and_changes_nothing(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the Go labeller's Node is taken over, say."""
+    left = {PREFIX + "acme-gone": "1", "theirs.example/label": "1"}
+    host.cluster.patch_labels(host.name, left, manager="k8s-dt-labeller")
+    mark = host.cluster.audit_mark()
+    assert host.run("publish", "--dry-run") == 0
+    *patches, change = capsys.readouterr().out.splitlines()
+    assert [line for line in patches if line.startswith("PATCH ")]
+    assert change == f"dry run for Node {host.name}: +{PREFIX}acme-board=1, -{PREFIX}acme-gone"
+    assert "patch" not in [verb for verb, _ in host.requests(mark)]
+    assert host.labels == left

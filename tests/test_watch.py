@@ -147,8 +147,8 @@ def test_a_label_is_left_alone_for_an_hour_when_it_is_lost_too_often() -> None:
         assert contention.observed(lost({"a": "9", "b": "1"}), 10.0 * turn) == []
     contention.published({"a": "1", "b": "1"}, "u")
     assert contention.observed(lost({"b": "1"}), 50.0) == ["a"]
-    assert contention.left(50.0 + LEAVE - 1) == ["a"]
-    assert contention.left(50.0 + LEAVE) == []
+    assert contention.left_alone(50.0 + LEAVE - 1) == ("a",)
+    assert contention.left_alone(50.0 + LEAVE) == ()
 
 
 def test_losses_that_are_far_apart_are_no_fight() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import ipaddress
-import os
 import ssl
 import sys
 from typing import Any
@@ -29,8 +28,9 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
     """A pool that connects to the credentials' server, and as whom they say."""
     rest, configuration = modules()
     settings = configuration(host=credentials.server)
-    settings.proxy = credentials.proxy_url or _environment_proxy(credentials.server)
-    settings.no_proxy = "" if credentials.proxy_url else _no_proxy()
+    environment = {} if _is_loopback(credentials.server) else getproxies_environment()
+    settings.proxy = credentials.proxy_url or environment.get("https")
+    settings.no_proxy = "" if credentials.proxy_url else environment.get("no", "")
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
     manager: urllib3.PoolManager = rest.RESTClientObject(settings).pool_manager
@@ -45,36 +45,27 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
 
 def modules() -> tuple[Any, Any]:
     """The client's `rest` module and its Configuration."""
-    parents = ("kubernetes", "kubernetes.client", "kubernetes.utils")
-    if not any(name in sys.modules for name in parents):
-        try:
-            for name in parents:
-                spec = importlib.util.find_spec(name)
-                if spec is not None:
-                    sys.modules[name] = importlib.util.module_from_spec(spec)
-            return _import()
-        except (ImportError, AttributeError):
-            for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
-                del sys.modules[name]
-    return _import()
+    try:
+        for name in ("kubernetes", "kubernetes.client", "kubernetes.utils"):
+            spec = None if name in sys.modules else importlib.util.find_spec(name)
+            if spec:
+                sys.modules[name] = importlib.util.module_from_spec(spec)
+        return _import()
+    except (ImportError, AttributeError):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
+            del sys.modules[name]
+        return _import()
 
 
 def _import() -> tuple[Any, Any]:
-    return (
-        importlib.import_module("kubernetes.client.rest"),
-        importlib.import_module("kubernetes.client.configuration").Configuration,
-    )
+    rest = importlib.import_module("kubernetes.client.rest")
+    return rest, importlib.import_module("kubernetes.client.configuration").Configuration
 
 
-def _environment_proxy(server: str) -> str | None:
-    """HTTPS_PROXY, but never for this machine itself."""
+def _is_loopback(server: str) -> bool:
+    """A proxy of the environment is never for this machine itself."""
     host = urlsplit(server).hostname or ""
     try:
-        loopback = ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = host == "localhost"
-    return None if loopback else getproxies_environment().get("https")
-
-
-def _no_proxy() -> str:
-    return os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        return host == "localhost"

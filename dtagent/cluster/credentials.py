@@ -14,19 +14,13 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from errno import EACCES
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from dtagent.cluster import tls
+from dtagent.cluster.files import Files
 from dtagent.errors import CredentialsError
-
-FILE_MAX = 1 << 20  # bytes; a kubelet's kubeconfig with its certificates inline has some 6 KiB
-
-NAME_MAX = 255  # bytes of a file's name (limits.h)
 
 
 @dataclass(frozen=True)
@@ -43,12 +37,17 @@ class Credentials:
     """The file with the secret, if every user of this host can read it."""
 
 
-def load(source: Path) -> Credentials:
+def load(source: Path, files: Files) -> Credentials:
     """Read a kubeconfig's current context and build the TLS context that it stands for.
 
     Raises CredentialsError, which may pass: k3s rewrites its files one after the other.
     """
-    cluster, user = current(source)
+    config = files.yaml(source)
+    if not isinstance(config, dict):
+        raise CredentialsError(f"{source}: not a kubeconfig")
+    context = _entry(source, config, "context", config.get("current-context"))
+    cluster = _entry(source, config, "cluster", context.get("cluster"))
+    user = _entry(source, config, "user", context.get("user"))
     for refused in ("exec", "auth-provider"):
         if refused in user:
             raise CredentialsError(
@@ -63,17 +62,27 @@ def load(source: Path) -> Credentials:
             f"{source}: insecure-skip-tls-verify is not supported; name its certificate-authority"
         )
     tls_server_name = _text(source, cluster, "tls-server-name")
-    certificate, key = _pem(source, user, "client-certificate"), _pem(source, user, "client-key")
+
+    def pem(table: Mapping[str, Any], key: str) -> bytes | None:
+        """`KEY-data`, which is base64, goes before the file that `KEY` names, as in client-go."""
+        if data := table.get(f"{key}-data"):
+            try:
+                return base64.b64decode(str(data), validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise CredentialsError(f"{source}: {key}-data is not base64") from error
+        return files.read(source.parent / str(table[key])) if table.get(key) else None
+
+    certificate, key = pem(user, "client-certificate"), pem(user, "client-key")
     return Credentials(
         source=source,
         server=server.rstrip("/"),
         context=tls.context(
             source,
             tls_server_name or _host(source, server),
-            _pem(source, cluster, "certificate-authority"),
+            pem(cluster, "certificate-authority"),
             certificate + b"\n" + key if certificate and key else None,
         ),
-        token=_token(source, user),
+        token=_token(source, user, files),
         tls_server_name=tls_server_name,
         proxy_url=_text(source, cluster, "proxy-url"),
         exposed=_exposed(source, user),
@@ -100,34 +109,6 @@ def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def current(source: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The cluster and the user of a kubeconfig's current context."""
-    try:
-        config = parsed(_read(source))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise CredentialsError(f"{source}{where}: not YAML") from error
-    if not isinstance(config, dict):
-        raise CredentialsError(f"{source}: not a kubeconfig")
-    context = _entry(source, config, "context", config.get("current-context"))
-    return (
-        _entry(source, config, "cluster", context.get("cluster")),
-        _entry(source, config, "user", context.get("user")),
-    )
-
-
-def parsed(content: bytes) -> Any:
-    """What YAML says; YAMLError for what PyYAML itself stumbles over in other ways.
-
-    Those are numbers of 5,000 digits, the 30th of February, ill-formed tags and deep nesting.
-    """
-    try:
-        return yaml.safe_load(content)
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise yaml.YAMLError(str(error)) from error
-
-
 def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> Mapping[str, Any]:
     entries = config.get(f"{kind}s")
     for entry in entries if isinstance(entries, list) else ():
@@ -145,42 +126,11 @@ def _text(source: Path, table: Mapping[str, Any], key: str) -> str | None:
     return value
 
 
-def _token(source: Path, user: Mapping[str, Any]) -> str | None:
+def _token(source: Path, user: Mapping[str, Any], files: Files) -> str | None:
     if file := user.get("tokenFile"):
-        token = _read(source.parent / str(file)).decode("ascii", "replace").strip()
+        token = files.read(source.parent / str(file)).decode("ascii", "replace").strip()
     else:
         token = str(user.get("token") or "")
     if not re.fullmatch("[!-~]*", token):
         raise CredentialsError(f"{source}: its token is not one word of ASCII")
     return token or None
-
-
-def _pem(source: Path, table: Mapping[str, Any], key: str) -> bytes | None:
-    """`KEY-data`, which is base64, goes before the file that `KEY` names, as in client-go."""
-    if data := table.get(f"{key}-data"):
-        try:
-            return base64.b64decode(str(data), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise CredentialsError(f"{source}: {key}-data is not base64") from error
-    return _read(source.parent / str(table[key])) if table.get(key) else None
-
-
-def _shown(file: Path) -> str:
-    """A file's name for a message; a key may have been put where its file's name belongs."""
-    text = str(file)
-    good = text.isprintable() and len(file.name) <= NAME_MAX
-    return text if good else "a file that the kubeconfig names"
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(FILE_MAX + 1)
-    except OSError as error:
-        hint = "; the unit's sandbox may deny it, see dtagent(8)" if error.errno == EACCES else ""
-        raise CredentialsError(f"{_shown(file)}: {error.strerror}{hint}") from error
-    except ValueError as error:  # a NUL, or what is no UTF-8
-        raise CredentialsError(f"{_shown(file)}: no name of a file") from error
-    if len(content) > FILE_MAX:
-        raise CredentialsError(f"{file}: larger than {FILE_MAX} bytes")
-    return content

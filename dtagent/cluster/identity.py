@@ -7,14 +7,8 @@ import socket
 from pathlib import Path
 from urllib.parse import quote
 
-from dtagent.cluster.answers import table
-from dtagent.cluster.transport import Transport
-from dtagent.errors import (
-    CredentialsError,
-    ForbiddenError,
-    NodeMissingError,
-    UnauthorizedError,
-)
+from dtagent.cluster.transport import Transport, table
+from dtagent.errors import CredentialsError, ForbiddenError, NodeMissingError, UnauthorizedError
 
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _NODE_USER = "system:node:"
@@ -41,7 +35,7 @@ def _who(transport: Transport, source: Path) -> str:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         headers = {"Content-Type": "application/json"}
-        answer = transport.request("POST", _REVIEW, body=review, headers=headers)
+        answer = transport.request("POST", _REVIEW, review, headers)
     except UnauthorizedError as error:
         raise UnauthorizedError(
             f"{source}: the server does not accept this credential (401): it has expired, or is "

@@ -21,15 +21,28 @@ import urllib3
 
 from dtagent import __version__
 from dtagent.cluster import tls
-from dtagent.cluster.answers import failure
 from dtagent.cluster.client import connections
 from dtagent.cluster.credentials import Credentials
-from dtagent.errors import CredentialsError, ServerError, TlsError, UnreachableError
+from dtagent.errors import (
+    BusyError,
+    CredentialsError,
+    ForbiddenError,
+    NodeError,
+    NodeMissingError,
+    NodeReplacedError,
+    RefusedError,
+    ServerError,
+    TlsError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from dtagent.names import one_line
 
 DEADLINE = 20.0  # seconds for a whole request
 RETRY_AFTER_MAX = 300.0  # seconds that a server may send us away for
 BODY_MAX = 2 << 20  # bytes; etcd refuses objects over 1.5 MiB
 _CHUNK = 64 << 10
+_KINDS = {401: UnauthorizedError, 403: ForbiddenError, 404: NodeMissingError}
 
 
 class Transport:
@@ -42,9 +55,9 @@ class Transport:
             raise CredentialsError(
                 f"{credentials.source}: its server or proxy-url is no address to connect to"
             ) from error  # whose words may hold the proxy's password
-        self._streaming: Any = None
+        self._watch: Any = None
         self._server = credentials.server
-        self._headers = {"User-Agent": f"dtagent/{__version__}"}
+        self._headers = {"Accept": "application/json", "User-Agent": f"dtagent/{__version__}"}
         if credentials.token:
             self._headers["Authorization"] = f"Bearer {credentials.token}"
 
@@ -56,11 +69,8 @@ class Transport:
         headers: Mapping[str, str] | None = None,
     ) -> Mapping[str, Any]:
         """Send one request; the object that it was answered with, or a NodeError."""
-        with self._open(method, path, body, headers, DEADLINE, DEADLINE) as response:
-            answer = self._object(response)
-        if 200 <= response.status < 300:
-            return answer
-        raise failure(method, path, response.status, answer, _retry_after(response))
+        with self._open(method, path, body, headers or {}, DEADLINE, DEADLINE) as response:
+            return self._object(response)
 
     @contextmanager
     def lines(
@@ -72,41 +82,12 @@ class Transport:
         and for anything but objects, UnreachableError.
         """
         with self._open("GET", path, None, headers, lifetime, silence) as response:
-            if response.status == 200:
-                self._streaming = response
-                try:
-                    yield self._objects(response)
-                finally:
-                    self._streaming = None
-                    response.close()  # what follows on it is never read
-                return
-            answer = self._object(response)
-        raise failure("GET", path, response.status, answer, _retry_after(response))
-
-    def _object(self, response: Any) -> Mapping[str, Any]:
-        content = b""
-        for chunk in response.stream(_CHUNK, decode_content=False):
-            content += chunk
-            if len(content) > BODY_MAX:
-                raise ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
-        answer = _object(content)
-        if answer is None:
-            raise ServerError(
-                f"{self._server}: answered {response.status} with something that is not the API's"
-            )
-        return answer
-
-    def _objects(self, response: Any) -> Iterator[Mapping[str, Any]]:
-        rest = b""
-        for chunk in response.stream(_CHUNK, decode_content=False):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                answer = _object(line)
-                if answer is None:
-                    raise ServerError(f"{self._server}: a watch is not the API's")
-                yield answer
-            if len(rest) > BODY_MAX:
-                raise ServerError(f"{self._server}: a watch sent more than {BODY_MAX} bytes")
+            self._watch = response
+            try:
+                yield self._objects(response)
+            finally:
+                self._watch = None
+                response.close()  # what follows on it is never read
 
     @contextmanager
     def _open(
@@ -114,11 +95,11 @@ class Transport:
         method: str,
         path: str,
         body: Mapping[str, Any] | None,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str],
         deadline: float,
         silence: float,
     ) -> Iterator[Any]:
-        """An answer whose body is still to be read; every failure on the way as a NodeError."""
+        """A good answer whose body is still to be read; every failure as a NodeError."""
         start = time.monotonic()
         token = tls.deadline.set(start + DEADLINE)  # for the headers of a watch, too
         try:
@@ -126,32 +107,60 @@ class Transport:
                 method,
                 self._server + path,
                 body=None if body is None else json.dumps(body).encode(),
-                headers={"Accept": "application/json", **self._headers, **(headers or {})},
+                headers={**self._headers, **headers},
                 preload_content=False,
                 redirect=False,  # a token is for this server alone
                 retries=False,
                 timeout=urllib3.Timeout(connect=DEADLINE, read=silence),
             )
-            tls.deadline.set(start + deadline)
             try:
+                if not 200 <= response.status < 300:
+                    raise failure(method, path, response, self._object(response))
+                tls.deadline.set(start + deadline)
                 yield response
             except BaseException:
-                response.close()
+                response.close()  # which keeps the connection if the whole body has been read
                 raise
             response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise _failure(self._server, error, deadline) from error
+            raise _unreachable(self._server, error, deadline) from error
         finally:
             tls.deadline.reset(token)
 
+    def _object(self, response: Any) -> Mapping[str, Any]:
+        content = b""
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            content += chunk
+            self._limit(content)
+        return self._json(content, f"{response.status} with something")
+
+    def _objects(self, response: Any) -> Iterator[Mapping[str, Any]]:
+        rest = b""
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (self._json(line, "a watch with something") for line in lines)
+            self._limit(rest)
+
+    def _limit(self, content: bytes) -> None:
+        if len(content) > BODY_MAX:
+            raise ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
+
+    def _json(self, text: bytes, what: str) -> Mapping[str, Any]:
+        answer = None
+        with contextlib.suppress(ValueError, RecursionError):
+            answer = json.loads(text)
+        if not isinstance(answer, dict):
+            raise ServerError(f"{self._server}: answered {what} that is not the API's")
+        return answer
+
     def interrupt(self) -> None:
         """End a watch that another thread is reading: its next read finds the end."""
-        response = self._streaming
-        if response is not None:
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # it has ended already
-                duplicate = socket.socket(fileno=os.dup(response.fileno()))
-                with duplicate:
-                    duplicate.shutdown(socket.SHUT_RDWR)
+        response = self._watch
+        with (
+            contextlib.suppress(OSError, ValueError, AttributeError),  # none, or it has ended
+            socket.socket(fileno=os.dup(response.fileno())) as duplicate,
+        ):
+            duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Drop every connection, and with them the certificate that they present."""
@@ -161,22 +170,36 @@ class Transport:
         pools.clear()
 
 
-def _object(text: bytes) -> Mapping[str, Any] | None:
-    """A JSON object, or None for anything else."""
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None
+def table(answer: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """What lies at these keys; empty where an answer has something else there."""
+    for key in keys:
+        inner = answer.get(key)
+        answer = inner if isinstance(inner, dict) else {}
+    return answer
 
 
-def _retry_after(response: Any) -> float:
-    """`Retry-After` as the API server sends it, which is in seconds (API concepts)."""
-    text = response.headers.get("Retry-After") or ""
-    return min(float(text), RETRY_AFTER_MAX) if text.isascii() and text.isdecimal() else 0.0
+def failure(method: str, path: str, response: Any, body: Mapping[str, Any]) -> NodeError:
+    """A Status object (API conventions, "Response Status Kind") into the kind that it is."""
+    status = response.status
+    text = one_line(str(body.get("message") or body.get("reason") or ""))
+    message = f"{method} {path.partition('?')[0]}: {status} {text}".rstrip()
+    causes = table(body, "details").get("causes")
+    about_uid = isinstance(causes, list) and any(
+        isinstance(cause, dict) and cause.get("field") == "metadata.uid" for cause in causes
+    )
+    # An apply with a uid on an absent Node is a create that is refused: "uid mismatch".
+    if status in (409, 422) and (about_uid or "uid mismatch" in message):
+        return NodeReplacedError(message)
+    after = response.headers.get("Retry-After") or ""  # in seconds, always (API concepts)
+    retry_after = float(after) if after.isascii() and after.isdecimal() else 0.0
+    if status == 429 or (status == 503 and retry_after):
+        return BusyError(message, min(retry_after, RETRY_AFTER_MAX))
+    if status >= 500:
+        return ServerError(message)
+    return _KINDS.get(status, RefusedError)(message)
 
 
-def _failure(server: str, error: BaseException, deadline: float) -> UnreachableError:
+def _unreachable(server: str, error: Exception, deadline: float) -> UnreachableError:
     """The one cause in a chain of urllib3's exceptions that says something to a user."""
     causes = list(_causes(error))
     for cause in causes:

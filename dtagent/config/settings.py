@@ -1,91 +1,99 @@
 """What can be set, what is right there and what is the default.
 
 The keys are the contract of `/etc/dtagent.toml`; packaging/debian's reference and dtagent.toml(5)
-describe each.
+describe each. pydantic validates by these annotations, in a process of its own (`judge.py`): it is
+not imported here, so that the agent need not keep it for years.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from dtagent import names
 
-ENV_PREFIX = "DTAGENT_"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST = 7 * 86400  # seconds
-T = TypeVar("T", str, Path)
+T = TypeVar("T")
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        parts = re.findall(r"(\d+)\s*([smhd])", value)
-        if parts and re.fullmatch(r"(\s*\d+\s*[smhd])+\s*", value):
+@dataclass(frozen=True)
+class Check:
+    """In an annotation: `problem` says what is wrong with a text, or None.
+
+    pydantic looks for the method of that name. It asks before the type is known, and judges that.
+    """
+
+    problem: Callable[[Any], str | None]
+
+    def __call__(self, value: T) -> T:
+        if isinstance(value, str) and (problem := self.problem(value)):
+            raise ValueError(problem)
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self, handler(source))
+
+
+class Duration(Check):
+    """In an annotation: seconds, written as one or more numbers with their units."""
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str) and re.fullmatch(r"(\s*\d+\s*[smhd])+\s*", value):
+            parts = re.findall(r"(\d+)\s*([smhd])", value)
             seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
             if 1 <= seconds <= LONGEST:
                 return seconds
-    raise ValueError('expected a duration from "1s" to "7d", such as "90s", "5m" or "1h30m"')
+        raise ValueError('expected a duration from "1s" to "7d", such as "90s", "5m" or "1h30m"')
 
 
-def _text(value: T) -> T:
+def _text_problem(text: str) -> str | None:
     """What a file, a URL and a terminal take: the environment and JSON may hold other things."""
-    if re.search("[\0\ud800-\udfff]", str(value)):
-        raise ValueError("expected text in UTF-8, without NUL")
-    return value
+    bad = re.search("[\0\ud800-\udfff]", text)
+    return "expected text in UTF-8, without NUL" if bad else None
 
 
-def _selector(text: str) -> str:
-    names.Selector.parse(_text(text))
-    return text
+def _selector_problem(text: str) -> str | None:
+    if problem := _text_problem(text):
+        return problem
+    names.Selector.parse(text)  # whose ValueError is as good
+    return None
 
 
-def _prefix(text: str) -> str:
-    if problem := names.prefix_problem(text):
-        raise ValueError(problem)
-    return text
+def _property_problem(text: str) -> str | None:
+    known = re.fullmatch(r"[A-Za-z0-9,._+?#-]+", text)  # Devicetree Specification 2.2.4.1
+    return None if known else f"{names.quoted(text)} is no property name"
 
 
-def _label(text: str) -> str:
-    if problem := names.label_key_problem(text):
-        raise ValueError(problem)
-    return text
+TEXT = Check(_text_problem)
+SELECTOR = Check(_selector_problem)
+Text = Annotated[str, TEXT]
+File = Annotated[Path, TEXT]
+NodeSelector = Annotated[str, SELECTOR]
 
 
-def _with_xilinx(aliases: dict[str, str]) -> dict[str, str]:
-    return {"xlnx": "xilinx", **aliases}
+class Table:
+    """What pydantic is to know of each: a key that nobody knows is a mistake."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
 
-def _property(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9,._+?#-]+", text):  # Devicetree Specification 2.2.4.1
-        raise ValueError(f"{names.quoted(text)} is no property name")
-    return text
-
-
-Duration = Annotated[int, BeforeValidator(_duration)]
-Text = Annotated[str, AfterValidator(_text)]
-File = Annotated[Path, AfterValidator(_text)]
-PropertyName = Annotated[str, AfterValidator(_property)]
-NodeSelector = Annotated[str, AfterValidator(_selector)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NodeTable(_Table):
+@dataclass(frozen=True)
+class NodeTable(Table):
     """`[node]`: which Node, by which credentials. Empty: found out (see credentials.py)."""
 
     name: Text = ""
     kubeconfig: Text = ""
 
 
-class DevicetreeTable(_Table):
+@dataclass(frozen=True)
+class DevicetreeTable(Table):
     """`[devicetree]`: where the tree is and which of its nodes count."""
 
     root: File = Path("/sys/firmware/devicetree/base")
@@ -93,21 +101,28 @@ class DevicetreeTable(_Table):
     include_disabled: bool = False
 
 
-class LabelsTable(_Table):
+@dataclass(frozen=True)
+class LabelsTable(Table):
     """`[labels]`: how a compatible string becomes a label key."""
 
-    prefix: Annotated[str, AfterValidator(_prefix)] = "beta.devicetree.org/"
-    vendor_aliases: Annotated[dict[Text, Text], AfterValidator(_with_xilinx)] = {"xlnx": "xilinx"}
+    prefix: Annotated[str, Check(names.prefix_problem)] = "beta.devicetree.org/"
+    vendor_aliases: dict[Text, Text] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        aliases = {"xlnx": "xilinx", **self.vendor_aliases}
+        object.__setattr__(self, "vendor_aliases", aliases)  # the way around `frozen`
 
 
-class OverlaysTable(_Table):
+@dataclass(frozen=True)
+class OverlaysTable(Table):
     """`[overlays]`: where overlays come and go, and whether each is a label."""
 
     path: Text = ""
     labels: bool = True
 
 
-class NfdTable(_Table):
+@dataclass(frozen=True)
+class NfdTable(Table):
     """`[nfd]`: where Node Feature Discovery looks for our features."""
 
     features_file: File = Path(
@@ -115,65 +130,46 @@ class NfdTable(_Table):
     )
 
 
-class Rule(_Table):
+@dataclass(frozen=True)
+class Rule(Table):
     """`[[rules]]`: one property as a label, or without one the number of the nodes."""
 
-    label: Annotated[str, AfterValidator(_label)]
+    label: Annotated[str, Check(names.label_key_problem)]
     node: NodeSelector = "/"
-    property: PropertyName | None = None
+    property: Annotated[str, Check(_property_problem)] | None = None
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True)
+class Settings(Table):
     """The effective settings. Durations are seconds."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        validate_default=False,
-    )
 
     publish: Literal["node", "nfd"] = "node"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    resync_interval: Duration = 300
+    resync_interval: Annotated[int, Duration(lambda _: None)] = 300
+    rules: tuple[Rule, ...] = ()
     node: NodeTable = NodeTable()
     devicetree: DevicetreeTable = DevicetreeTable()
     labels: LabelsTable = LabelsTable()
     overlays: OverlaysTable = OverlaysTable()
     nfd: NfdTable = NfdTable()
-    rules: tuple[Rule, ...] = ()
 
 
 def as_toml(settings: Settings) -> str:
-    """The effective settings as TOML that could be read back; a duration is in seconds."""
-    tables: list[str] = []
-    top: list[str] = []
-    for name, value in settings.model_dump(mode="json").items():
-        if name == "resync_interval":
-            top.append(f'{name} = "{value}s"')
-        elif isinstance(value, dict):
-            tables += _toml_table(f"[{name}]", value)
-        elif name == "rules":
-            for rule in value:
-                tables += _toml_table("[[rules]]", rule)
-        else:
-            top.append(f"{name} = {_toml_value(value)}")
-    return "\n".join(top + tables)
+    """The effective settings as TOML that could be read back."""
+    values = {**asdict(settings), "resync_interval": f"{settings.resync_interval}s"}
+    tables = {key: table for key, table in values.items() if isinstance(table, dict)}
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if key not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    return "\n".join(lines)
 
 
-def _toml_table(header: str, table: Mapping[str, Any]) -> list[str]:
-    lines = ["", header]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            pairs = ", ".join(f"{_toml_value(k)} = {_toml_value(v)}" for k, v in value.items())
-            lines.append(f"{key} = {{ {pairs} }}")
-        elif value is not None:
-            lines.append(f"{key} = {_toml_value(value)}")
-    return lines
-
-
-def _toml_value(value: object) -> str:
-    # JSON's strings, booleans and lists of strings are TOML's; what is not printable is escaped.
-    text = json.dumps(value, ensure_ascii=False)
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        pairs = (f"{_toml(key)} = {_toml(each)}" for key, each in value.items() if each is not None)
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's strings and booleans are TOML's; what is not printable is escaped.
+    text = json.dumps(value if isinstance(value, bool) else str(value), ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

@@ -47,28 +47,27 @@ def _priority(record: logging.LogRecord) -> int:
     return next(number for level, number in _PRIORITY if record.levelno >= level)
 
 
-class _Lines(logging.StreamHandler):  # type: ignore[type-arg]
-    """Lines on standard error, which for a service is the journal too."""
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Entries with fields, by sd_journal_sendv(3); else lines on standard error."""
 
     def __init__(self, journal: bool) -> None:
         super().__init__(sys.stderr)
         self._journal = journal
 
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._journal:
+            try:  # its own JournalHandler has neither our priorities nor several fields of a name
+                from systemd import journal
+
+                journal.sendv(*_fields(record))
+                return
+            except (ImportError, OSError):
+                pass  # lines reach the journal too, and wait there while its socket is away
+        super().emit(record)
+
     def format(self, record: logging.LogRecord) -> str:
         start = f"<{_priority(record)}>" if self._journal else "dtagent: "
         return start + printable(record.getMessage())
-
-
-class _Journal(logging.Handler):
-    """Entries with fields, by sd_journal_sendv(3); lines while the journal's socket is away."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from systemd import journal
-
-        try:
-            journal.sendv(*_fields(record))
-        except OSError:
-            _Lines(journal=True).emit(record)
 
 
 def _fields(record: logging.LogRecord) -> Iterator[str]:
@@ -90,21 +89,11 @@ def _is_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def _handler() -> logging.Handler:
-    if _is_journal():
-        try:
-            from systemd import journal  # noqa: F401
-        except ImportError:
-            return _Lines(journal=True)
-        return _Journal()
-    return _Lines(journal=False)
-
-
 def setup(level: str) -> None:
     """Log from `level` up; called again, it only changes the level."""
     logging.addLevelName(NOTICE, "NOTICE")
     logger = logging.getLogger("dtagent")
     logger.setLevel(level.upper())
     if not logger.handlers:
-        logger.addHandler(_handler())
+        logger.addHandler(_Handler(_is_journal()))
     logger.propagate = False

@@ -25,24 +25,24 @@ class Systemd:
         """Say READY=1, once."""
         if not self._ready:
             self._ready = True
-            self._say("READY=1")
+            self._notify("READY=1")
 
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows."""
         # The notifier loses what is not latin-1; a newline would begin another assignment.
         line = ascii(text)[1:-1].replace("\\'", "'")
-        self._say("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
+        self._notify("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
 
     def feed(self) -> float:
         """Feed the watchdog; seconds until the next time, half of WatchdogSec=."""
         if self._feed_interval < math.inf:
-            self._say("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
         return self._feed_interval
 
     def stopping(self) -> None:
-        self._say("STOPPING=1")
+        self._notify("STOPPING=1")
 
-    def _say(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         if self._notifier:
             self._notifier.notify(text)
 

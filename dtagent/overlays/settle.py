@@ -8,12 +8,15 @@ them, what is gone is not believed at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 
 FIRST, GROWTH, LAST = 0.020, 1.25, 10.0  # seconds, a factor, seconds
-REST = 5.0  # a scan follows another after this many times what that took
-HOLD = 0.3  # seconds that something must be gone
-HOLD_MAX = 10.0  # seconds that a storm of events can put that off
+# A scan follows another after so many times what that took: half of a processor at the most goes
+# into it in the second in which most overlays are applied, and a sixth in those after.
+SOON, REST_SOON, REST = 1.0, 1.0, 5.0  # seconds, and two factors
+DEBOUNCE = 0.3  # seconds that something must be gone
+DEBOUNCE_MAX = 10.0  # seconds that a storm of events can put that off
 
 
 def _points() -> tuple[float, ...]:
@@ -33,24 +36,54 @@ quarter to come within half of T.
 
 
 class Settle:
-    """The series of scans after the newest event."""
+    """The series of scans after the newest event or change; the first begins with the object."""
 
-    def __init__(self) -> None:
-        self._origin = 0.0
-        self._step = len(POINTS)
-        self._rested = 0.0
+    def __init__(self, now: float) -> None:
+        self._next = now  # not before this is the next scan
+        self._found: Mapping[str, str] | None = None
+        self._published: Mapping[str, str] | None = None
+        self._lost: dict[str, float] = {}  # labels, and since when
+        self.begin(now)
 
     def begin(self, now: float) -> None:
-        """An event: start from the first point."""
+        """An event: scan from the first point, and what is gone may be on its way back."""
         self._origin, self._step = now, 0
 
-    def scanned(self, start: float, end: float, changed: bool) -> None:
-        """A scan took from `start` to `end`; a change starts the points again from there."""
-        self._rested = end + REST * (end - start)
-        if changed and not self.over:
-            self._origin, self._step = start, 0
-        while self._step < len(POINTS) and self._origin + POINTS[self._step] <= start:
+    def failed(self, start: float, end: float) -> None:
+        """A scan came to nothing: what was gone has to be seen so from the beginning."""
+        self._lost = {}
+        self._advance(start, end)
+
+    def scanned(
+        self, start: float, end: float, found: Mapping[str, str], late: Collection[str] = ()
+    ) -> dict[str, str]:
+        """The labels to publish after a scan from `start` to `end` that found `found`.
+
+        A new label goes out at once, or after the series if it is among `late`. A lost or lowered
+        one stays as it was published until it has been so for DEBOUNCE since the last event or
+        change, or for DEBOUNCE_MAX.
+        """
+        if self._found not in (None, found) and not self.over:
+            self.begin(start)
+        self._found = found
+        self._advance(start, end)
+        before = found if self._published is None else self._published
+        lost = {key: self._lost.get(key, end) for key in before if _less(found, before, key)}
+        self._lost = {key: since for key, since in lost.items() if end < self._believed(since)}
+        held = {key for key in found if key in late and key not in before and not self.over}
+        kept = {key: before[key] for key in self._lost}
+        self._published = {key: found[key] for key in found if key not in held} | kept
+        return dict(self._published)
+
+    def _advance(self, start: float, end: float) -> None:
+        factor = REST_SOON if start < self._origin + SOON else REST
+        self._next = end + factor * (end - start)
+        while not self.over and self._origin + POINTS[self._step] <= start:
             self._step += 1
+
+    def _believed(self, since: float) -> float:
+        """When to believe a loss."""
+        return min(max(since, self._origin) + DEBOUNCE, since + DEBOUNCE_MAX)
 
     @property
     def over(self) -> bool:
@@ -58,58 +91,16 @@ class Settle:
 
     @property
     def last(self) -> bool:
-        """Whether the next scan is the last one."""
+        """Whether the next scan is the last of the series."""
         return self._step == len(POINTS) - 1
 
     @property
-    def due(self) -> float | None:
-        """When to scan next; None when it is over."""
-        return None if self.over else max(self._origin + POINTS[self._step], self._rested)
+    def due(self) -> float:
+        """When to scan next, for the series or for a loss; infinite when there is neither."""
+        series = math.inf if self.over else self._origin + POINTS[self._step]
+        return max(self._next, min([series, *map(self._believed, self._lost.values())]))
 
 
-class Hold:
-    """What to publish: gains at once, losses only when they last."""
-
-    def __init__(self) -> None:
-        self._shown: dict[str, str] | None = None
-        self._lost: dict[str, float] = {}
-        self._event = -HOLD_MAX
-
-    def event(self, now: float) -> None:
-        """Something happened to an overlay: what is gone may be on its way back."""
-        self._event = now
-
-    def decide(
-        self, found: Mapping[str, str], now: float, unsettled: frozenset[str] = frozenset()
-    ) -> dict[str, str]:
-        """The labels to publish for a scan that found `found`.
-
-        New labels in `unsettled` wait; a lost or lowered one stays as it was shown until it has
-        been so for HOLD since the last event, or for HOLD_MAX.
-        """
-        if self._shown is None:
-            self._shown = dict(found)
-            return dict(found)
-        wanted = {k: v for k, v in found.items() if k in self._shown or k not in unsettled}
-        lost = {k: now for k, v in self._shown.items() if _less(found.get(k), v)}
-        self._lost = {key: self._lost.get(key, now) for key in lost}
-        for key, since in self._lost.items():
-            if now < self._release(since):
-                wanted[key] = self._shown[key]
-        self._lost = {key: since for key, since in self._lost.items() if key in wanted}
-        self._shown = wanted
-        return dict(wanted)
-
-    def _release(self, since: float) -> float:
-        return min(max(since, self._event) + HOLD, since + HOLD_MAX)
-
-    @property
-    def due(self) -> float | None:
-        """When the next loss may be believed, if a scan still shows it; None without any."""
-        return min((self._release(since) for since in self._lost.values()), default=None)
-
-
-def _less(found: str | None, shown: str) -> bool:
-    if found is None:
-        return True
-    return found.isdecimal() and shown.isdecimal() and int(found) < int(shown)
+def _less(found: Mapping[str, str], before: Mapping[str, str], key: str) -> bool:
+    now, then = found.get(key, ""), before[key]
+    return key not in found or (now.isdecimal() and then.isdecimal() and int(now) < int(then))

@@ -23,7 +23,7 @@ class Contention:
         self._true: Mapping[str, str | None] = {}
         self._uid: str | None = None
         self._lost: dict[str, list[float]] = {}
-        self._left: dict[str, float] = {}
+        self._left_alone: dict[str, float] = {}
 
     @property
     def ours(self) -> Collection[str]:
@@ -58,10 +58,10 @@ class Contention:
         given_up = [key for key in lost if len(self._lost[key]) > TIMES]
         for key in given_up:
             del self._lost[key]
-            self._left[key] = now + LEAVE
+            self._left_alone[key] = now + LEAVE
         return sorted(given_up)
 
-    def left(self, now: float) -> list[str]:
+    def left_alone(self, now: float) -> tuple[str, ...]:
         """The keys that are left alone at this moment."""
-        self._left = {key: until for key, until in self._left.items() if now < until}
-        return sorted(self._left)
+        self._left_alone = {key: t for key, t in self._left_alone.items() if now < t}
+        return tuple(sorted(self._left_alone))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TextIO
 
 import yaml
@@ -20,7 +20,7 @@ from dtagent.publish.publisher import Outcome, Publisher
 class DryRun(Publisher):
     """Prints each patch when it is another than before; with no server, for an empty Node."""
 
-    def __init__(self, settings: NodeTable, out: TextIO = sys.stdout) -> None:
+    def __init__(self, settings: NodeTable, out: TextIO | None = None) -> None:
         self._connection, self._out = Connection(settings), out
         self._printed = ""
 
@@ -34,10 +34,13 @@ class DryRun(Publisher):
             observed, why = Observed(), f"# compared with an empty Node: {error}\n"
         patches = patch.plan(name, labels, observed)
         text = why + ("\n".join(_shown(name, each) for each in patches) or "# nothing to change\n")
-        if text != self._printed:
-            print(text, file=self._out, flush=True)
-            self._printed = text
-        return Outcome(f"dry run for Node {name}", [], labels)
+        outcome = Outcome(f"dry run for Node {name}", [], labels)
+        if text == self._printed:
+            return outcome
+        print(text, file=self._out, flush=True)
+        self._printed = text
+        keys = {*labels, *patch.unwanted(labels, observed)}
+        return replace(outcome, changes=patch.changes(keys, observed, Observed(labels=labels)))
 
     def outdated(self) -> bool:
         return self._connection.outdated()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
 from dtagent.cluster.connection import Connection
@@ -38,15 +39,13 @@ def _node_has_none_of_ours(settings: NodeTable) -> bool:
 
     Those are not nfd-master's to change.
     """
-    connection = Connection(settings)
-    try:
-        api = connection.api()
-        owned = api.get().owned
-    except NodeError as error:
-        log.debug("the Node was not looked at: %s", error)
-        return False
-    finally:
-        connection.close()
+    with closing(Connection(settings)) as connection:
+        try:
+            api = connection.api()
+            owned = api.get().owned
+        except NodeError as error:
+            log.debug("whether labels of ours are on the Node: %s", error)
+            return False
     if owned:
         log.warning(
             "Node %s still bears labels that dtagent set itself, and nfd-master would fight over "

@@ -79,7 +79,7 @@ class NodePublisher(Publisher):
         before: Observed,
         wanted: Mapping[str, str],
         keys: Collection[str],
-        left_alone: Collection[str],
+        left_alone: tuple[str, ...],
     ) -> Outcome:
         """Send what it takes until the server's answer shows it.
 
@@ -96,7 +96,7 @@ class NodePublisher(Publisher):
                 self._observed = after = api.send(request)
         changes = patch.changes(keys, before, after)
         true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
-        return Outcome(f"Node {api.name}", changes, true, api.name, tuple(left_alone))
+        return Outcome(f"Node {api.name}", changes, true, api.name, left_alone)
 
     def _follow_watch(self) -> bool:
         """Believe the newer of the last answer and what the watch shows; whether it is up."""
@@ -115,8 +115,8 @@ class NodePublisher(Publisher):
 
     def _split(self, labels: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
         """The labels that are ours to set, and the keys that are left alone."""
-        left = self._contention.left(time.monotonic())
-        return {key: value for key, value in labels.items() if key not in left}, tuple(left)
+        left_alone = self._contention.left_alone(time.monotonic())
+        return {k: v for k, v in labels.items() if k not in left_alone}, left_alone
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
         """Asks the watch alone: while that is up, nothing need be sent to know."""
@@ -134,7 +134,7 @@ class NodePublisher(Publisher):
         api = self._connection.api()
         observed = api.get()
         keys = patch.clearable(labels, observed)
-        return self._send(api, observed, {}, keys, left_alone=observed.labels.keys() - keys)
+        return self._send(api, observed, {}, keys, tuple(observed.labels.keys() - keys))
 
     def close(self) -> None:
         if self._watch:

@@ -33,7 +33,7 @@ class Publisher(ABC):
         return True
 
     def outdated(self) -> bool:
-        """Whether what a connection is made of has changed since this was asked last."""
+        """Whether what the connection was made of has changed since; it is closed then."""
         return False
 
     def close(self) -> None:  # noqa: B027 (most hold nothing open)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dtagent.cluster.backoff import Backoff
 from dtagent.errors import DtagentError, NodeMissingError
 from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
-from dtagent.host.state import State, Teller
+from dtagent.host.status import Report, Status
 from dtagent.publish.publisher import Outcome, Publisher
 
-LOOK_INTERVAL = 2.0  # seconds between two looks at the credentials, while unhealthy
+CREDENTIALS_INTERVAL = 2.0  # seconds between two checks for new ones, in an outage
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
 NEVER = math.inf
 
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Brings a publisher to the newest labels, and keeps it there. `due` is on `clock`."""
 
-    def __init__(self, teller: Teller, clock: Callable[[], float] = time.monotonic) -> None:
-        self._teller, self._clock = teller, clock
+    def __init__(self, status: Status, clock: Callable[[], float] = time.monotonic) -> None:
+        self._status, self._clock = status, clock
         self._outage = Outage()
         self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
         self._node = self._at = ""
@@ -40,12 +40,12 @@ class Reconciler:
         self._overlays: frozenset[str] = frozenset()
         self._outcome: Outcome | None = None
         self._resync = False
-        self._publish_due = self._look_due = NEVER
+        self._publish_due = self._credentials_due = NEVER
 
     @property
     def due(self) -> float:
         """When there is something to do."""
-        return min(self._publish_due, self._look_due)
+        return min(self._publish_due, self._credentials_due)
 
     def want(self, labels: Mapping[str, str], overlays: frozenset[str], resync: bool) -> None:
         """The labels that are to be true from now on; with `resync` they are compared again."""
@@ -78,8 +78,8 @@ class Reconciler:
 
     def step(self) -> None:
         """Do what is due."""
-        if self._clock() >= self._look_due:
-            self._look_due = self._clock() + LOOK_INTERVAL
+        if self._clock() >= self._credentials_due:
+            self._credentials_due = self._clock() + CREDENTIALS_INTERVAL
             if self._publisher.outdated():
                 self._publisher.close()
                 self._outage.backoff.reset()
@@ -91,18 +91,17 @@ class Reconciler:
         """Make the newest labels true, or wait longer each time that fails."""
         assert self._wanted is not None, "a scan comes first"
         self._publish_due = NEVER
-        self._publisher.outdated()  # from here on only what changes during the attempt counts
         try:
             outcome = self._publisher.publish(self._wanted, self._resync)
         except DtagentError as error:
             now = self._clock()
             self._publish_due = now + self._outage.failed(error)
-            self._look_due = now + LOOK_INTERVAL
+            self._credentials_due = now + CREDENTIALS_INTERVAL
             text = f"waiting since {self._outage.since}: {error}"
-            self._teller.tell(State(text, healthy=False, overlays=self._overlays))
+            self._status.report(Report(text, healthy=False, overlays=self._overlays))
             return
         self._outage.ended(outcome.place, outcome.node)
-        self._resync, self._look_due = False, NEVER
+        self._resync, self._credentials_due = False, NEVER
         if outcome.changes:
             self._published.append(self._clock())
             changed = event(LABELS_CHANGED, outcome.node, outcome.changes)
@@ -113,7 +112,7 @@ class Reconciler:
         self._node = outcome.node or self._node
         self._outcome, self._at = outcome, time.strftime("%Y-%m-%d %H:%M:%S")
         self._tell(outcome)
-        self._teller.systemd.ready()
+        self._status.systemd.ready()
 
     def _tell(self, outcome: Outcome) -> None:
         """All is well: what is where, and since when."""
@@ -123,7 +122,7 @@ class Reconciler:
             text += f"; overlays: {', '.join(sorted(self._overlays))}"
         if outcome.left_alone:
             text += f"; left alone: {', '.join(outcome.left_alone)}"
-        self._teller.tell(State(text, True, outcome.labels, self._overlays))
+        self._status.report(Report(text, True, outcome.labels, self._overlays))
 
     def close(self) -> None:
         self._publisher.close()

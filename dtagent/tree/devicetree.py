@@ -12,7 +12,6 @@ import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,10 +22,18 @@ from dtagent.names import Selector, one_line
 
 PROPERTY_MAX = 2 << 20  # bytes; the largest of Debian's boards has 3 KiB
 SCAN_MAX = 64 << 20  # bytes of names and of values read; the largest of Debian's boards has 2 MiB
-ENTRY = 256  # bytes that a node's or a property's name takes in memory, beside its path
+ENTRY = 256  # bytes that a node, a property or a string of one takes in memory, beside its text
 PAGE, READ_SIZE = 4096, 64 << 10  # bytes; the smallest page of any kernel divides each larger one
 ATTEMPTS = 5
+# What was a file when it was listed may be a pipe by now: opening one would wait.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESTALE)
+_NO_TREE = "no devicetree at {}: this host has none, or [devicetree] root and --root name another"
+_AT_ROOT = {
+    errno.ENOENT: f"{_NO_TREE} place",
+    errno.ENODEV: f"{_NO_TREE} place",
+    errno.ENOTDIR: "{}: not a folder; --root wants a live tree (a DTB is --dtb)",
+}
 T = TypeVar("T")
 
 
@@ -34,14 +41,12 @@ class Vanished(Exception):
     """A node or property went away between its folder's listing and its reading."""
 
 
-@dataclass(eq=False)
 class Node:
     """One node; `properties` are names alone, and the bytes are read when `get` asks."""
 
-    path: str
-    parent: Node | None = field(repr=False)
-    properties: frozenset[str] = field(repr=False)
-    read: Callable[[str, str], bytes] = field(repr=False)
+    def __init__(self, tree: Tree, path: str, parent: Node | None, properties: list[str]) -> None:
+        self.path, self.properties = path, properties
+        self._tree, self._parent = tree, parent
 
     @property
     def name(self) -> str:
@@ -49,18 +54,25 @@ class Node:
 
     def get(self, name: str) -> bytes | None:
         """The property's bytes as in the blob, or None where the node does not have it."""
-        return self.read(self.path, name) if name in self.properties else None
+        if name not in self.properties:
+            return None
+        value = self._tree.read(self.path, name)
+        self._tree.take(len(value))
+        return value
 
     def strings(self, name: str) -> list[str]:
         """A `<stringlist>` property; bytes that are not UTF-8 stay, as surrogates."""
-        value = (self.get(name) or b"").decode("utf-8", "surrogateescape")
-        return [text for text in value.split("\0") if text]
+        value = self.get(name)
+        if not value:
+            return []
+        self._tree.take(ENTRY * value.count(b"\0"))
+        return [text for text in value.decode("utf-8", "surrogateescape").split("\0") if text]
 
     def available(self) -> bool:
         """Whether the kernel would populate it: its own status and that of each ancestor."""
         node: Node | None = self
         while node and node._enabled:
-            node = node.parent
+            node = node._parent
         return node is None
 
     @cached_property
@@ -70,12 +82,11 @@ class Node:
         Devicetree Specification 2.3.4 and 3.8.1, the kernel's of_get_next_cpu_node.
         """
         status = (self.strings("status") or ["okay"])[0]
-        if self.parent and self.parent.path == "/cpus" and self._is_cpu():
+        if not (self._parent and self._parent.path == "/cpus"):
+            return status in ("okay", "ok")
+        if self.name.partition("@")[0] == "cpu" or self.strings("device_type") == ["cpu"]:
             return not (status == "fail" or status.startswith("fail-"))
         return status in ("okay", "ok")
-
-    def _is_cpu(self) -> bool:
-        return self.name.partition("@")[0] == "cpu" or self.strings("device_type") == ["cpu"]
 
 
 class Tree(ABC):
@@ -83,28 +94,23 @@ class Tree(ABC):
 
     def nodes(self) -> Iterator[Node]:
         """Every node, the root first and a parent before its children, siblings sorted."""
-        room = SCAN_MAX
-
-        def take(size: int) -> None:
-            nonlocal room
-            room -= size
-            if room < 0:
-                raise TreeError(f"{self}: more than {SCAN_MAX} bytes; no devicetree is so large")
-
-        def read(path: str, name: str) -> bytes:
-            value = self.read(path, name)
-            take(len(value))
-            return value
-
+        self._room = SCAN_MAX
         pending: list[tuple[str, Node | None]] = [("/", None)]
         while pending:
             path, parent = pending.pop()
             properties, children = self.listing(path)
-            take((len(path) + ENTRY) * (len(properties) + len(children)))
-            node = Node(path, parent, frozenset(properties), read)
+            self.take((len(path) + ENTRY) * (len(properties) + len(children)))
+            node = Node(self, path, parent, properties)
             yield node
-            base = path if path == "/" else path + "/"
-            pending.extend((base + name, node) for name in sorted(children, reverse=True))
+            if children:
+                base = path if path == "/" else path + "/"
+                pending += [(base + name, node) for name in sorted(children, reverse=True)]
+
+    def take(self, size: int) -> None:
+        """Count what a scan holds in memory."""
+        self._room -= size
+        if self._room < 0:
+            raise TreeError(f"{self}: more than {SCAN_MAX} bytes; no devicetree is so large")
 
     @abstractmethod
     def listing(self, path: str) -> tuple[list[str], list[str]]:
@@ -115,19 +121,20 @@ class Tree(ABC):
         """The bytes of one property."""
 
 
-@dataclass(frozen=True)
 class LiveTree(Tree):
     """The folder in which the kernel shows its tree, or one written like it."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
 
     def __str__(self) -> str:
-        return one_line(str(self.root))
+        return one_line(self._root)
 
     def listing(self, path: str) -> tuple[list[str], list[str]]:
         properties, children = [], []
+        place = self._place(path)
         try:
-            with os.scandir(self._place(path)) as entries:
+            with os.scandir(place) as entries:
                 for entry in islice(entries, SCAN_MAX // ENTRY + 1):
                     # Links are left out: the kernel makes none here, and one could lead anywhere.
                     if entry.is_file(follow_symlinks=False):
@@ -135,46 +142,34 @@ class LiveTree(Tree):
                     elif entry.is_dir(follow_symlinks=False):
                         children.append(entry.name)
         except OSError as error:
-            if path == "/" and error.errno in (errno.ENOENT, errno.ENODEV):
-                raise TreeError(
-                    f"no devicetree at {self}: this host has none, or [devicetree] root and "
-                    "--root name another place"
-                ) from error
-            if path == "/" and error.errno == errno.ENOTDIR:
-                raise TreeError(
-                    f"{self}: not a folder; --root wants a live tree (a DTB is --dtb)"
-                ) from error
-            raise _failure(self._place(path), error) from error
+            if path == "/" and error.errno in _AT_ROOT:
+                raise TreeError(_AT_ROOT[error.errno].format(self)) from error
+            raise _failure(place, error) from error
         if path == "/" and not properties:
             # The kernel gives each node a `name`: this is a mount point, or the folder above.
             raise TreeError(f"no devicetree at {self}: a folder without one property")
         return properties, children
 
     def read(self, path: str, name: str) -> bytes:
-        value = b""
+        place = f"{self._place(path)}/{name}"
         try:
-            # What was a file when it was listed may be a pipe by now: opening one would wait.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            fd = os.open(self._place(path, name), flags)
+            fd = os.open(place, _FLAGS)
             try:
+                value = more = os.read(fd, READ_SIZE)
                 # sysfs hands out a page a read at most (kernfs_file_read_iter), less at the end.
-                while len(value) % PAGE == 0:
+                while more and len(value) % PAGE == 0 and len(value) <= PROPERTY_MAX:
                     more = os.read(fd, READ_SIZE)
                     value += more
-                    if not more or len(value) > PROPERTY_MAX:
-                        break
             finally:
                 os.close(fd)
         except OSError as error:
-            raise _failure(self._place(path, name), error) from error
+            raise _failure(place, error) from error
         if len(value) > PROPERTY_MAX:
-            place = one_line(self._place(path, name))
-            raise TreeError(f"{place}: larger than {PROPERTY_MAX} bytes")
+            raise TreeError(f"{one_line(place)}: larger than {PROPERTY_MAX} bytes")
         return value
 
-    def _place(self, path: str, name: str = "") -> str:
-        place = f"{self.root}{path}" if path != "/" else f"{self.root}"
-        return f"{place}/{name}" if name else place
+    def _place(self, path: str) -> str:
+        return self._root if path == "/" else self._root + path
 
 
 def _failure(place: str, error: OSError) -> Exception:
@@ -188,12 +183,14 @@ def _failure(place: str, error: OSError) -> Exception:
 def select(nodes: Iterable[Node], selectors: Sequence[Selector]) -> list[list[Node]]:
     """For each selector the nodes that it chooses, in one walk and in the tree's order."""
     groups: list[list[Node]] = [[] for _ in selectors]
-    tests = [(selector.kind, selector.pattern().match) for selector in selectors]
+    tests = [(s.kind, s.pattern.match, group) for s, group in zip(selectors, groups, strict=True)]
+    by_compatible = any(kind == "compatible" for kind, *_ in tests)
     root_alone = all(selector.text == "/" for selector in selectors)
     for node in nodes:
-        for (kind, match), group in zip(tests, groups, strict=True):
+        compatibles = node.strings("compatible") if by_compatible else []
+        for kind, match, group in tests:
             if kind == "compatible":
-                chosen = any(map(match, node.strings("compatible")))
+                chosen = any(map(match, compatibles))
             else:
                 chosen = match(node.path if kind == "path" else node.name) is not None
             if chosen:

@@ -7,7 +7,7 @@ a note wherever one of them had to change, merge or drop something, are this fil
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +17,7 @@ from dtagent.names import Selector
 from dtagent.tree.devicetree import Node, select
 
 MAX_LABELS = 256
-# The most among Debian's boards are 172 and one: past these somebody means harm.
-COMPATIBLES_MAX = 1 << 16
-NOTES_MAX = 256
+NOTES_MAX = 256  # one is the most among Debian's boards: past these somebody means harm
 NAMED_MAX = 16  # of many, in one note
 OVERLAY_PREFIX = "overlay.devicetree.org/"
 
@@ -55,64 +53,43 @@ def decide(nodes: Iterable[Node], settings: Settings, overlays: Iterable[str] = 
             labels[rule.label] = value
     if settings.overlays.labels:
         labels |= _overlay_labels(overlays, notes)
-    if dropped := sorted(labels)[MAX_LABELS:]:
-        notes.insert(0, f"dropped, more than {MAX_LABELS} labels: {_some(dropped)}")
-    kept = {key: labels[key] for key in sorted(labels)[:MAX_LABELS]}
-    return Labels(kept, _few(notes))
+    keys = sorted(labels)
+    if dropped := ", ".join(_few(keys[MAX_LABELS:], NAMED_MAX)):
+        notes.insert(0, f"dropped, more than {MAX_LABELS} labels: {dropped}")
+    return Labels({key: labels[key] for key in keys[:MAX_LABELS]}, _few(notes, NOTES_MAX))
 
 
 def _counts(nodes: Iterable[Node], settings: Settings, notes: list[str]) -> dict[str, str]:
     found: Counter[str] = Counter()
     keys: dict[str, str] = {}
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
     for node in nodes:
-        for compatible in (compatibles := node.strings("compatible")):
-            if compatible not in keys and len(keys) < COMPATIBLES_MAX:
+        compatibles = node.strings("compatible")
+        for compatible in compatibles:
+            if compatible not in keys:
                 keys[compatible] = _key(compatible, settings, notes)
+                spellings[keys[compatible]].append(names.quoted(compatible))
         # Two of one key are one; "" stands for those that have none.
-        found.update({keys.get(compatible, "") for compatible in compatibles} - {""})
-    if len(keys) == COMPATIBLES_MAX:
-        notes.append(f"{COMPATIBLES_MAX} different compatibles are counted, and no more")
-    spellings: dict[str, list[str]] = {}
-    for compatible, key in keys.items():
-        spellings.setdefault(key, []).append(compatible)
+        found.update({keys[compatible] for compatible in compatibles} - {""})
     for key, several in spellings.items():
         if key and len(several) > 1:
-            notes.append(f"{key}: counts {_some(map(names.quoted, sorted(several)))} together")
+            notes.append(f"{key}: counts {', '.join(_few(sorted(several), NAMED_MAX))} together")
     return {key: str(count) for key, count in found.items()}
 
 
-def _some(texts: Iterable[str]) -> str:
-    """The first of them in one line, and how many more there are."""
-    every = [*texts]
-    more = len(every) - NAMED_MAX
-    return ", ".join(every[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def _few(notes: Iterable[str]) -> tuple[str, ...]:
-    """Each note once, and no more than a journal should have to take."""
-    every = tuple(dict.fromkeys(notes))
-    if len(every) <= NOTES_MAX:
-        return every
-    return (*every[:NOTES_MAX], f"and {len(every) - NOTES_MAX} notes more")
-
-
-def overlay_key(name: str) -> str:
-    """The label key of an overlay, or "" when nothing of its name can stand in one."""
-    fitted = names.fit(name, unique=name.encode("utf-8", "surrogateescape"))
-    return OVERLAY_PREFIX + fitted if fitted else ""
+def _few(texts: Iterable[str], most: int) -> tuple[str, ...]:
+    """The first of them, each once, and how many more there are."""
+    every = tuple(dict.fromkeys(texts))
+    more = len(every) - most
+    return (*every[:most], f"and {more} more") if more > 0 else every
 
 
 def _overlay_labels(overlays: Iterable[str], notes: list[str]) -> dict[str, str]:
-    labels = {}
-    for name in sorted(overlays):
-        key = overlay_key(name)
-        if not key:
-            notes.append(f"overlay {names.quoted(name)}: no label, it has no letter or digit")
-            continue
-        if key != OVERLAY_PREFIX + name:
-            notes.append(f"{key}: stands for overlay {names.quoted(name)}")
-        labels[key] = "applied"
-    return labels
+    keys = (
+        _fitted(OVERLAY_PREFIX, name, name, f"overlay {names.quoted(name)}", notes)
+        for name in sorted(overlays)
+    )
+    return {key: "applied" for key in keys if key}
 
 
 def _key(compatible: str, settings: Settings, notes: list[str]) -> str:
@@ -121,13 +98,18 @@ def _key(compatible: str, settings: Settings, notes: list[str]) -> str:
     if comma:
         vendor = settings.labels.vendor_aliases.get(vendor, vendor)
     plain = (vendor + comma + model).replace(",", "-")
-    name = names.fit(plain, unique=compatible.encode("utf-8", "surrogateescape"))
+    return _fitted(settings.labels.prefix, plain, compatible, names.quoted(compatible), notes)
+
+
+def _fitted(prefix: str, plain: str, unique: str, what: str, notes: list[str]) -> str:
+    """The label key for `what`, by `plain` as far as that can stand in one, or ""."""
+    name = names.fit(plain, unique.encode("utf-8", "surrogateescape"))
     if not name:
-        notes.append(f"{names.quoted(compatible)}: dropped, it has no letter or digit")
+        notes.append(f"{what}: dropped, it has no letter or digit")
         return ""
     if name != plain:
-        notes.append(f"{settings.labels.prefix}{name}: stands for {names.quoted(compatible)}")
-    return settings.labels.prefix + name
+        notes.append(f"{prefix}{name}: stands for {what}")
+    return prefix + name
 
 
 def _rule_value(rule: Rule, nodes: Sequence[Node], notes: list[str]) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 Json: TypeAlias = "dict[str, Any]"
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 """Seconds for connecting, and for each read."""
 
 

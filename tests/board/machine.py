@@ -21,8 +21,8 @@ from .build import Images, images
 from .channel import Channel, ChannelError
 from .payload import write_payload
 
-GRACE = 10.0  # seconds that an answer may take on top of its command's own deadline
-PUT_TIMEOUT = 60.0  # seconds; the driver may have been told to take its time
+GRACE = 60.0  # seconds that an answer may take on top of its command's own deadline
+PUT_TIMEOUT = 180.0  # seconds; the driver may have been told to take its time
 
 
 class Board(contextlib.AbstractContextManager["Board"]):
@@ -40,7 +40,7 @@ class Board(contextlib.AbstractContextManager["Board"]):
         files: Mapping[str, bytes | Path] | None = None,
         *,
         kernel_arguments: str = "",
-        boot_timeout: float = 120.0,
+        boot_timeout: float = 300.0,
         booted_from: Images | None = None,
     ) -> None:
         self._files = files or {}
@@ -62,7 +62,7 @@ class Board(contextlib.AbstractContextManager["Board"]):
         """Cut the power. Ends the one process that was started for this board, and no other."""
         self._held.close()
 
-    def run(self, command: str, timeout: float = 60.0, *, check: bool = False) -> Result:
+    def run(self, command: str, timeout: float = 180.0, *, check: bool = False) -> Result:
         """Run a command under sh as root, for `timeout` seconds at the most.
 
         Raises CommandTimeout past that, and with `check` MachineError for a status other than 0.

@@ -22,7 +22,7 @@ REFUSED = f"refused|{CUT}"
 SILENT = f"no .*answer|{CUT}"
 FLAPS = 10
 LINES_OF_AN_OUTAGE = 4  # it begins, it ends, the server that was found, and what has changed
-IDLE_DEADLINE = 240.0
+IDLE_DEADLINE = 480.0
 """Seconds: a watch is given up after 150 in which not even a bookmark came."""
 
 
@@ -56,6 +56,16 @@ def edited_behind_it(scene: Scene) -> None:
     scene.edit({BOARD: None})
 
 
+def half_open(scene: Scene) -> None:
+    """The connection that the agent keeps for its requests is dead, and it does not know.
+
+    It is made by the first request after the watch, which has taken the one before.
+    """
+    scene.change("before")
+    scene.right()
+    scene.tcp.freeze()
+
+
 def treated(
     name: str, treatment: Treatment, says: str = "", sticks: bool = False, blocks: bool = True
 ) -> Fault:
@@ -82,7 +92,7 @@ FAULTS = [
     # A patch whose answer is cut has reached the server, where it was the first that was asked.
     treated("cut-in-answer", Treatment(limit=2000), f"TLS|{CUT}", blocks=False),
     treated("not-tls", Treatment(says=NOT_TLS), "TLS"),
-    Fault("half-open", lambda scene: scene.tcp.freeze(), says=SILENT, sticks=True, seconds=1),
+    Fault("half-open", half_open, says=SILENT, sticks=True, seconds=1),
     Fault("reset", lambda scene: scene.tcp.cut(), blocks=False),
     Fault("end-of-file", lambda scene: scene.tcp.cut(reset=False), blocks=False),
 ]

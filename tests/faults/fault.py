@@ -22,7 +22,7 @@ LINES = 8
 """At most: it begins, it is of another kind, it ends, and what has changed."""
 GROWTH = 24.0
 """MB at most that a fault may cost at its worst moment; an answer may be 4 MB."""
-DEADLINE = 120.0
+DEADLINE = 240.0
 """Seconds at most to heal in: a request's own 20, and a wait of up to 60 between attempts."""
 
 

@@ -23,7 +23,7 @@ from .tcp import Treatment
 QUIET_EVERY = 20  # steps
 PAUSE = 0.5  # seconds at most between two steps
 EDITS = 2  # of one label: from a third on, the agent leaves it to whoever contends for it
-DEADLINE = 150.0
+DEADLINE = 300.0
 """Seconds: a request's 20, a wait of up to 60, ten until an overlay counts as applied, and room."""
 
 TREATMENTS = (
@@ -185,6 +185,7 @@ class Walk:
         return ""
 
     def _reload(self) -> str:
+        self._scene.agent.wait_said("READY=1")  # as systemd does: SIGHUP ends what still starts
         self._scene.agent.reload()
         return ""
 

@@ -23,7 +23,8 @@ from tests.fuzz import inputs
 atheris: Any = importlib.import_module("atheris")
 with atheris.instrument_imports(include=["dtagent", "yaml", "tomllib"]):
     from dtagent.cluster import credentials
-    from dtagent.config import sources
+    from dtagent.cluster.files import Files
+    from dtagent.config import judge
     from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
     from dtagent.errors import ConfigError, CredentialsError, TreeError
     from dtagent.names import Selector
@@ -39,7 +40,7 @@ SETTINGS = Settings(
 
 def toml(file: Path) -> None:
     try:
-        as_toml(sources.load(file)).encode()
+        as_toml(judge.judge([file])).encode()
     except ConfigError as error:
         assert all(line.isprintable() for line in str(error).split("\n"))
 
@@ -56,14 +57,14 @@ def blob(file: Path) -> None:
 def selector(file: Path) -> None:
     text, _, other = file.read_bytes().decode("utf-8", "surrogateescape").partition("\n")
     try:
-        Selector.parse(text).pattern().match(other)
+        Selector.parse(text).pattern.match(other)
     except ValueError as error:
         assert str(error).isprintable()
 
 
 def kubeconfig(file: Path) -> None:
     try:
-        credentials.load(file)
+        credentials.load(file, Files())
     except CredentialsError as error:
         assert str(error)
 

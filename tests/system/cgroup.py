@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-GONE = 30.0
+GONE = 120.0
 """Seconds that what was killed gets to be gone."""
 
 

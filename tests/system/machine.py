@@ -22,7 +22,7 @@ from tests.machine import CONSOLE_TAIL, CommandTimeout, MachineError, Result
 
 from .cgroup import group
 
-BOOT = 120.0
+BOOT = 300.0
 """Seconds that a boot may take. Measured: half a second."""
 
 BOOTED = ("--boot", "--notify-ready=yes", "--console=pipe")
@@ -133,7 +133,7 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
         shutil.rmtree(Path("/run/systemd/nspawn/propagate", self._name), ignore_errors=True)
 
     def run(
-        self, command: str, timeout: float = 60.0, *, check: bool = False, stdin: str = ""
+        self, command: str, timeout: float = 180.0, *, check: bool = False, stdin: str = ""
     ) -> Result:
         """Run a command under sh as root, for `timeout` seconds at the most.
 

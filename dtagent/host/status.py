@@ -32,33 +32,30 @@ def only_writer(directory: Path, create: bool) -> Iterator[None]:
     The kernel lets go of it when the process ends, however it ends. Without `create` a missing
     directory means that no agent runs, and there is nothing to hold.
     """
+    if not create and not directory.exists():
+        yield
+        return
     file = directory / "lock"
     try:
-        if create:
-            directory.mkdir(exist_ok=True)
-        elif not directory.exists():
-            yield
-            return
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        directory.mkdir(exist_ok=True)
+        lock = os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise DtagentError(
             f"{file}: {error.strerror}; run as root, or let RUNTIME_DIRECTORY name a folder"
         ) from error
-    try:
+    with lock:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DtagentError(
                 f"{file}: dtagent runs on this host and keeps the labels; "
                 "first: systemctl stop dtagent"
             ) from error
         yield
-    finally:
-        os.close(fd)
 
 
 @dataclass(frozen=True)
-class State:
+class Report:
     """What an agent last did: the line that `systemctl status` shows, and what is behind it."""
 
     status: str
@@ -68,51 +65,51 @@ class State:
     pid: int = field(default_factory=os.getpid)
 
 
-class Teller:
-    """Tells systemd, and `dtagent status` by a file in `directory`; a dry run leaves no file."""
+class Status:
+    """Reports to systemd and to the file in `directory`; a dry run has none, and leaves no file."""
 
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
-        self._state: State | None = None
-        self._trouble = ""
+        self._report: Report | None = None
+        self._failure = ""
 
-    def tell(self, state: State) -> None:
+    def report(self, report: Report) -> None:
         """How it stands with the labels."""
-        self._state = state
-        self._say()
+        self._report = report
+        self._write()
 
-    def trouble(self, text: str) -> None:
-        """Something that keeps us from knowing; it goes before all else until it is over, ""."""
-        self._trouble = text
-        self._say()
+    def failure(self, text: str) -> None:
+        """What keeps us from knowing how it stands is shown in its place, until it is over: ""."""
+        self._failure = text
+        self._write()
 
-    def _say(self) -> None:
-        state = State(self._trouble, healthy=False) if self._trouble else self._state
-        if state is None:
+    def _write(self) -> None:
+        report = Report(self._failure, healthy=False) if self._failure else self._report
+        if report is None:
             return
-        self.systemd.status(state.status)
+        self.systemd.status(report.status)
         if self._directory is None:
             return
         aside = self._directory / ".state.tmp"
         try:
-            aside.write_text(json.dumps({**asdict(state), "overlays": sorted(state.overlays)}))
+            aside.write_text(json.dumps({**asdict(report), "overlays": sorted(report.overlays)}))
             aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
             aside.replace(self._directory / "state.json")
         except OSError as error:
             log.debug("%s: %s", aside, error.strerror)
 
 
-def read(directory: Path) -> State:
+def read(directory: Path) -> Report:
     """What the running agent last did; DtagentError if none runs here."""
     file = directory / "state.json"
     try:
-        state = State(**json.loads(file.read_text()))
+        report = Report(**json.loads(file.read_text()))
     except FileNotFoundError as error:
         raise DtagentError("dtagent does not run: systemctl status dtagent says why") from error
     except (OSError, ValueError, TypeError) as error:
         raise DtagentError(f"{file}: cannot be read: {error}") from error
-    if not Path(f"/proc/{state.pid}").exists():
+    if not Path(f"/proc/{report.pid}").exists():
         raise DtagentError(
             "dtagent was killed, and did not start again: see systemctl status dtagent"
         )
-    return state
+    return report
