@@ -12,7 +12,7 @@ BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
 # What has a target of its own.
 APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb
 
-.PHONY: demo deb test test-newest test-debian13 test-board test-system \
+.PHONY: demo deb repo release-check portable test test-newest test-debian13 test-board test-system \
 	test-faults test-long fuzz lint cluster bench bench-fleet bench-trials clean
 
 demo: .venv/.run
@@ -52,6 +52,7 @@ lint: .venv/.lint
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 cluster: .venv/.test
 	.venv/bin/python -m tests.apiserver
@@ -59,6 +60,18 @@ cluster: .venv/.test
 # Every flavour of the Debian package, into dist/; ARGS=--twice shows that a second build is the same.
 deb: .venv/.run
 	.venv/bin/python -m deb $(ARGS)
+
+# dist/repo/, the signed APT repository of what dist/ has; docs/releasing.md names its variables.
+repo: .venv/.run
+	.venv/bin/python -m deb.archive
+
+# Whether all that names the version names this one: make release-check VERSION=1.2.3
+release-check: .venv/.run
+	@.venv/bin/python -m deb.release "$(VERSION)"
+
+# Images of the bundled flavour, into dist/, for systems that cannot take a .deb.
+portable: .venv/.run
+	.venv/bin/python -m deb.portable
 
 # Ten minutes for docs/performance.md and its plots; each part is a module, and can be run alone.
 # PEER=/usr/bin/another PEER_ARGS="--root {tree}" has another labeller scan the same trees.
