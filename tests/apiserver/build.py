@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deb.cache import cached
@@ -72,18 +72,28 @@ def compiled(source: Path, work: Path) -> Path:
 
 def _built(name: str, programs: Mapping[str, str]) -> Path:
     files = [MODULE / "go.mod", MODULE / "go.sum"]
-    settings = repr((_flags(), programs, ENVIRONMENT, platform.machine()))
+    flags = _flags()
+    settings = repr((flags, programs, ENVIRONMENT, platform.machine()))
     try:
-        return cached(name, [*files, settings], lambda made, work: _build(programs, made, work))
+        return cached(
+            name, [*files, settings], lambda made, work: build(programs, made, work, flags)
+        )
     except OSError as error:
         raise AssetsUnavailable(f"{', '.join(programs)} could not be built: {error}") from error
 
 
-def _build(programs: Mapping[str, str], made: Path, work: Path) -> None:
+def build(
+    programs: Mapping[str, str],
+    made: Path,
+    work: Path,
+    flags: Sequence[str] = (*FLAGS, "-ldflags=-s -w"),
+    module: Path = MODULE,
+) -> None:
+    """Packages of a go.mod, in the folder `module`, into the folder `made`."""
     go = _go(work)
     sys.stderr.write(f"Building {', '.join(programs)}, this once: some minutes.\n")
     for program, package in programs.items():
-        _run(work, go, "build", *_flags(), "-o", str(made / program), package)
+        _run(work, go, "build", *flags, "-o", str(made / program), package, module=module)
 
 
 def _flags() -> tuple[str, ...]:
@@ -122,10 +132,15 @@ def _accepts(work: Path, go: str) -> bool:
     return True
 
 
-def _run(work: Path, *command: str) -> None:
+def source(name: str, work: Path, module: Path) -> Path:
+    """The folder of a module that a build has fetched."""
+    return Path(_run(work, _go(work), "list", "-m", "-f", "{{.Dir}}", name, module=module).strip())
+
+
+def _run(work: Path, *command: str, module: Path = MODULE) -> str:
     # Go's cache of what it compiled grows to 2.8 GB here and serves nobody afterwards: it goes with
     # the work folder. The modules stay where Go keeps them.
     try:
-        run(*command, cwd=MODULE, env=ENVIRONMENT | {"GOCACHE": str(work / "gocache")})
+        return run(*command, cwd=module, env=ENVIRONMENT | {"GOCACHE": str(work / "gocache")})
     except HostError as error:
         raise AssetsUnavailable(str(error)) from error
