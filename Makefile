@@ -10,10 +10,11 @@ PYTEST = -m pytest -p no:cacheprovider
 SIDE_BY_SIDE = -n auto --maxprocesses 4
 BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
 # What has a target of its own.
-APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb
+APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb \
+	--ignore=tests/node
 
-.PHONY: demo deb repo release-check portable test test-newest test-debian13 test-board test-system \
-	test-faults test-long fuzz lint cluster bench bench-fleet bench-trials clean
+.PHONY: demo deb repo release-check portable test test-newest test-debian13 test-board \
+	test-system test-node test-faults test-long fuzz lint cluster bench bench-fleet bench-trials clean
 
 demo: .venv/.run
 	.venv/bin/python -m demo
@@ -32,6 +33,10 @@ test-board: .venv/.test
 # Root: containers of two Debian releases, and the packages in them.
 test-system: .venv/.test
 	.venv/bin/python $(PYTEST) $(BY_MODULE) tests/system tests/deb $(ARGS)
+
+# Root: a kubelet with containerd in a container; the first time builds it, minutes.
+test-node: .venv/.test
+	.venv/bin/python $(PYTEST) tests/node $(ARGS)
 
 test-faults: .venv/.test
 	.venv/bin/python $(PYTEST) -rP $(BY_MODULE) tests/faults $(ARGS)

@@ -1,4 +1,4 @@
-"""kube-apiserver and etcd from the Go module proxy, built once for each go.mod and kept.
+"""Kubernetes' own programs from the Go module proxy, built once for each go.mod and kept.
 
 Nothing but the machine's own Go configuration says where modules come from; go.sum says what they
 must be. The folder is the one that envtest's KUBEBUILDER_ASSETS names, so either can stand in for
@@ -12,6 +12,7 @@ import platform
 import re
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deb.cache import cached
@@ -22,6 +23,12 @@ PROGRAMS = {
     "etcd": "go.etcd.io/etcd/server/v3",
 }
 """What `assets` holds, and the package that each is built from."""
+
+NODE_PROGRAMS = {
+    name: f"k8s.io/kubernetes/cmd/{name}"
+    for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kubectl")
+}
+"""What `node_programs` holds: a folder of its own, since most tests have no use for them."""
 
 FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
 """readonly: a module that go.sum does not know fails the build."""
@@ -48,19 +55,45 @@ def assets() -> Path:
             if not os.access(Path(given, program), os.X_OK):
                 raise AssetsUnavailable(f"KUBEBUILDER_ASSETS is {given}, which has no {program}")
         return Path(given)
+    return _built("apiserver", PROGRAMS)
+
+
+def node_programs() -> Path:
+    """The folder with what makes a Node and its Pods work: `NODE_PROGRAMS`, built when need be."""
+    return _built("kubelet", NODE_PROGRAMS)
+
+
+def compiled(source: Path, work: Path) -> Path:
+    """One Go file without imports from elsewhere as a static program, in the folder `work`."""
+    program = work / source.stem
+    _run(work, _go(work), "build", *FLAGS, "-ldflags=-s -w", "-o", str(program), str(source))
+    return program
+
+
+def _built(name: str, programs: Mapping[str, str]) -> Path:
     files = [MODULE / "go.mod", MODULE / "go.sum"]
-    settings = repr((_flags(), PROGRAMS, ENVIRONMENT, platform.machine()))
+    flags = _flags()
+    settings = repr((flags, programs, ENVIRONMENT, platform.machine()))
     try:
-        return cached("apiserver", [*files, settings], _build)
+        return cached(
+            name, [*files, settings], lambda made, work: build(programs, made, work, flags)
+        )
     except OSError as error:
-        raise AssetsUnavailable(f"the API server could not be built: {error}") from error
+        raise AssetsUnavailable(f"{', '.join(programs)} could not be built: {error}") from error
 
 
-def _build(made: Path, work: Path) -> None:
+def build(
+    programs: Mapping[str, str],
+    made: Path,
+    work: Path,
+    flags: Sequence[str] = (*FLAGS, "-ldflags=-s -w"),
+    module: Path = MODULE,
+) -> None:
+    """Packages of a go.mod, in the folder `module`, into the folder `made`."""
     go = _go(work)
-    sys.stderr.write("Building kube-apiserver and etcd, this once: some minutes.\n")
-    for program, package in PROGRAMS.items():
-        _run(work, go, "build", *_flags(), "-o", str(made / program), package)
+    sys.stderr.write(f"Building {', '.join(programs)}, this once: some minutes.\n")
+    for program, package in programs.items():
+        _run(work, go, "build", *flags, "-o", str(made / program), package, module=module)
 
 
 def _flags() -> tuple[str, ...]:
@@ -99,10 +132,15 @@ def _accepts(work: Path, go: str) -> bool:
     return True
 
 
-def _run(work: Path, *command: str) -> None:
+def source(name: str, work: Path, module: Path) -> Path:
+    """The folder of a module that a build has fetched."""
+    return Path(_run(work, _go(work), "list", "-m", "-f", "{{.Dir}}", name, module=module).strip())
+
+
+def _run(work: Path, *command: str, module: Path = MODULE) -> str:
     # Go's cache of what it compiled grows to 2.8 GB here and serves nobody afterwards: it goes with
     # the work folder. The modules stay where Go keeps them.
     try:
-        run(*command, cwd=MODULE, env=ENVIRONMENT | {"GOCACHE": str(work / "gocache")})
+        return run(*command, cwd=module, env=ENVIRONMENT | {"GOCACHE": str(work / "gocache")})
     except HostError as error:
         raise AssetsUnavailable(str(error)) from error

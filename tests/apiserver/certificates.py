@@ -57,6 +57,7 @@ class Authority:
             certificate = _as_version_1(certificate, self._key)
         self.certificate = certificate
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
+        self.key = key_pem(self._key)
 
     def issue(
         self,

@@ -157,6 +157,7 @@ class Server:
         rows = (f'{token},system:node:{name},,"system:nodes"\n' for token, name in tokens.items())
         for name, content in {
             "ca.crt": self._authority.pem,
+            "ca.key": self._authority.key,  # for kube-controller-manager, which signs with it
             "server.crt": certificate,
             "server.key": key,
             "service-account.key": self.issue("service-account")[1],
