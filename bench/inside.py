@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dtagent import cli
-from dtagent.agent import Agent, Event, Happening
+from dtagent.agent import Agent
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
+from dtagent.events import Event, Happening
 from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.publish.factory import publisher
@@ -53,7 +54,7 @@ def agent(root: Path, name: str, kubeconfig: Path, events: Events) -> Agent:
         devicetree=DevicetreeTable(root=root, nodes=("/", "compatible:acme,*")),
         node=NodeTable(name=name, kubeconfig=str(kubeconfig)),
     )
-    return Agent(lambda: settings, publisher, Status(Systemd({})), events)
+    return Agent(settings, lambda: settings, publisher, Status(Systemd({})), events)
 
 
 def hasty() -> None:
