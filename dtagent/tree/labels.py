@@ -51,6 +51,8 @@ def decide(nodes: Iterable[Node], settings: Settings, overlays: Iterable[str] = 
             if rule.label in labels:
                 notes.append(f"{rule.label}: its rule's value stands, not a compatible's count")
             labels[rule.label] = value
+            if settings.publish == "nfd" and "/" not in rule.label:
+                notes.append(f"{rule.label}: nfd-master puts it in feature.node.kubernetes.io")
     if settings.overlays.labels:
         labels |= _overlay_labels(overlays, notes)
     keys = sorted(labels)

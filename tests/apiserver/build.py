@@ -86,10 +86,10 @@ def build(
     programs: Mapping[str, str],
     made: Path,
     work: Path,
-    flags: Sequence[str] = (*FLAGS, "-ldflags=-s -w"),
+    flags: Sequence[str],
     module: Path = MODULE,
 ) -> None:
-    """Packages of a go.mod, in the folder `module`, into the folder `made`."""
+    """Compile each of `programs` into the folder `made`, as the go.mod in `module` has them."""
     go = _go(work)
     sys.stderr.write(f"Building {', '.join(programs)}, this once: some minutes.\n")
     for program, package in programs.items():
@@ -132,15 +132,18 @@ def _accepts(work: Path, go: str) -> bool:
     return True
 
 
-def source(name: str, work: Path, module: Path) -> Path:
-    """The folder of a module that a build has fetched."""
-    return Path(_run(work, _go(work), "list", "-m", "-f", "{{.Dir}}", name, module=module).strip())
+def source(package: str, module: Path, work: Path) -> Path:
+    """Where Go keeps the module named `package`, in the version of the go.mod in `module`."""
+    return Path(
+        _run(work, _go(work), "list", "-m", "-f", "{{.Dir}}", package, module=module).strip()
+    )
 
 
 def _run(work: Path, *command: str, module: Path = MODULE) -> str:
     # Go's cache of what it compiled grows to 2.8 GB here and serves nobody afterwards: it goes with
     # the work folder. The modules stay where Go keeps them.
     try:
-        return run(*command, cwd=module, env=ENVIRONMENT | {"GOCACHE": str(work / "gocache")})
+        environment = ENVIRONMENT | {"GOCACHE": str(work / "gocache")}
+        return run(*command, cwd=module, env=environment, merged=False)
     except HostError as error:
         raise AssetsUnavailable(str(error)) from error

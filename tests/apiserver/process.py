@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -21,14 +22,15 @@ class Process:
     """A command that runs in `directory`, with what it says in `<its name>.log` there.
 
     Once it runs it ends with us however we end, killed included (prctl(2), PR_SET_PDEATHSIG, where
-    there is a setpriv(1)). Ctrl-C is for us alone to act on.
+    there is a setpriv(1)). Ctrl-C is for us alone to act on. `environ` is added to our environment.
     """
 
-    def __init__(self, command: Sequence[str], directory: Path) -> None:
+    def __init__(self, command: Sequence[str], directory: Path, **environ: str) -> None:
         self._command = tuple(command)
+        self._environ = environ
         self._directory = directory
         self._name = Path(command[0]).name
-        self._log = directory / f"{self._name}.log"
+        self.log = directory / f"{self._name}.log"
         self._running: subprocess.Popen[bytes] | None = None
         # "Parent" in prctl(2) is the thread that forked, and a test may start a server from a
         # thread that ends: this one stays for as long as the program does.
@@ -45,11 +47,12 @@ class Process:
         setpriv = shutil.which("setpriv")
         guard = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
         self._parent = ThreadPoolExecutor(1, thread_name_prefix=self._name)
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._running = self._parent.submit(
                 subprocess.Popen,
                 (*guard, *self._command),
                 cwd=self._directory,
+                env={**os.environ, **self._environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -85,4 +88,4 @@ class Process:
         self._running = self._parent = None
 
     def _tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-30:])
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])

@@ -53,3 +53,4 @@ def test_the_rest_of_etc_stays_read_only_to_the_agent(site: Site) -> None:
 def test_purge_takes_the_features_file_along(site: Site) -> None:
     site.apt("purge dtagent")
     assert site.machine.run(f"test -e {FILE}").status == 1
+    assert site.machine.run(f"test -e {FOLDER}/.devicetree-features").status == 1
