@@ -13,8 +13,8 @@ BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
 APART = --ignore=tests/board --ignore=tests/faults --ignore=tests/system --ignore=tests/deb \
 	--ignore=tests/node --ignore=tests/nfd
 
-.PHONY: demo deb test test-newest test-debian13 test-board test-system test-node \
-	test-faults test-long fuzz lint cluster bench clean
+.PHONY: demo deb repo release-check portable test test-newest test-debian13 test-board \
+	test-system test-node test-faults test-long fuzz lint cluster bench bench-fleet bench-trials clean
 
 demo: .venv/.run
 	.venv/bin/python -m demo
@@ -58,6 +58,7 @@ lint: .venv/.lint
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 cluster: .venv/.test
 	.venv/bin/python -m tests.apiserver
@@ -66,10 +67,30 @@ cluster: .venv/.test
 deb: .venv/.run
 	.venv/bin/python -m deb $(ARGS)
 
-bench: .venv/.test
-	.venv/bin/python -m bench.scan
-	.venv/bin/python -m bench.imports
-	.venv/bin/python -m bench.idle
+# dist/repo/, the signed APT repository of what dist/ has; docs/releasing.md names its variables.
+repo: .venv/.run
+	.venv/bin/python -m deb.archive
+
+# Whether all that names the version names this one: make release-check VERSION=1.2.3
+release-check: .venv/.run
+	@.venv/bin/python -m deb.release "$(VERSION)"
+
+# Images of the bundled flavour, into dist/, for systems that cannot take a .deb.
+portable: .venv/.run
+	.venv/bin/python -m deb.portable
+
+# Ten minutes for docs/performance.md and its plots; each part is a module, and can be run alone.
+# PEER=/usr/bin/another PEER_ARGS="--root {tree}" has another labeller scan the same trees.
+bench: .venv/.bench
+	for part in scan start latency memory idle; do .venv/bin/python -m bench.$$part || exit 1; done
+
+# A thousand agents on one server, and each way to carry less by itself: ten minutes each. Root, for a
+# network of their own.
+bench-fleet: .venv/.bench
+	.venv/bin/python -m bench.fleet
+
+bench-trials: .venv/.bench
+	.venv/bin/python -m bench.trials
 
 .venv/.run: PYTHON_HERE = $(PYTHON)
 .venv-debian13/.run: PYTHON_HERE = $(PYTHON_DEBIAN13)
@@ -84,6 +105,10 @@ bench: .venv/.test
 
 %/.test: %/.run
 	$*/bin/python -m pip install -q -c $(CONSTRAINTS) -e '.[test]'
+	touch $@
+
+.venv/.bench: .venv/.test
+	.venv/bin/python -m pip install -q -c $(CONSTRAINTS) -e '.[bench]'
 	touch $@
 
 .venv/.lint: .venv/.test

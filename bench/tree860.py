@@ -33,7 +33,7 @@ def tree860() -> Tree:
         "reserved-memory": {f"region@{at}": {"reg": cells(0, at, 0, 1)} for at in range(8)},
         "gpu@57000000": _device("gpu", 0x57000000),
         "pwm-fan": {"compatible": strings("pwm-fan"), "pwms": cells(2, 0, 45334)},
-        "soc": {f"bus@{bus}": _bus(bus) for bus in range(BUSES)},
+        "soc": {f"bus@{at}": bus(at) for at in range(BUSES)},
     }
     for table in range(4):
         points = {f"opp-{mhz}000000": _operating_point(mhz) for mhz in range(200, 1400, 100)}
@@ -44,14 +44,8 @@ def tree860() -> Tree:
     pins: Tree = {"compatible": strings("example,soc860-pinctrl"), "reg": cells(0, 0x3000, 0, 0x10)}
     root["pinctrl@3000"] = pins
     for group in range(NODES - len(list(nodes(root)))):
-        pins[f"group{group}"] = {
-            "pins": strings(f"GPIO{group}", f"GPIO{group + 1}"),
-            "function": strings(KINDS[group % len(KINDS)]),
-            "drive-strength": cells(4),
-            "bias-disable": b"",
-            "phandle": cells(0x1000 + group),
-        }
-    _complete(root)
+        pins[f"group{group}"] = pin_group(group)
+    complete(root, PROPERTIES)
     return root
 
 
@@ -72,10 +66,11 @@ def _cpus() -> Tree:
     return cpus
 
 
-def _bus(number: int) -> Tree:
-    bus: Tree = {"compatible": strings("simple-bus"), "ranges": b"", "#address-cells": cells(1)}
+def bus(number: int) -> Tree:
+    """A bus of 24 nodes, which are devices and regulators."""
+    table: Tree = {"compatible": strings("simple-bus"), "ranges": b"", "#address-cells": cells(1)}
     for at, kind in enumerate(KINDS):
-        bus[f"{kind}@{at}"] = _device(kind, number << 16 | at << 12)
+        table[f"{kind}@{at}"] = _device(kind, number << 16 | at << 12)
     bucks: Tree = {
         f"buck{buck}": {
             "regulator-name": strings(f"vdd-{number}-{buck}"),
@@ -85,8 +80,19 @@ def _bus(number: int) -> Tree:
         for buck in range(10)
     }
     pmic: Tree = {"compatible": strings("maxim,max77620"), "reg": cells(0x3C), "regulators": bucks}
-    bus["i2c@0"] = {**_device("i2c", number << 16), "pmic@3c": pmic}
-    return bus
+    table["i2c@0"] = {**_device("i2c", number << 16), "pmic@3c": pmic}
+    return table
+
+
+def pin_group(number: int) -> Tree:
+    """The pins of one function: a node without a compatible, as most are."""
+    return {
+        "pins": strings(f"GPIO{number}", f"GPIO{number + 1}"),
+        "function": strings(KINDS[number % len(KINDS)]),
+        "drive-strength": cells(4),
+        "bias-disable": b"",
+        "phandle": cells(0x1000 + number),
+    }
 
 
 def _device(kind: str, at: int) -> Tree:
@@ -108,11 +114,11 @@ def _operating_point(mhz: int) -> Tree:
     return {"opp-hz": cells(0, mhz * 1_000_000), "opp-microvolt": cells(800_000)}
 
 
-def _complete(root: Tree) -> None:
-    """Give each node its name, and the nodes in turn one property more until the number is met."""
+def complete(root: Tree, total: int) -> None:
+    """Give each node its name, and the nodes in turn one property more until there are `total`."""
     every = list(nodes(root))
     for path, node in every:
         node["name"] = strings(path.rpartition("/")[2].partition("@")[0])
-    for number in range(PROPERTIES - properties(root)):
+    for number in range(total - properties(root)):
         _, node = every[number % len(every)]
         node[f"example,tuning-{number // len(every)}"] = cells(number)

@@ -19,7 +19,12 @@ from deb import host
 from deb.maintainer import NOBODY, maintainer
 
 CHECKOUT = Path(__file__).parent.parent
-PARTS = ("dtagent", "deb", "etc", "packaging", "LICENSE", "README.md", "pyproject.toml")
+PARTS = (
+    *("dtagent", "etc", "packaging", "LICENSE", "README.md", "pyproject.toml"),
+    *("deb/__init__.py", "deb/sbom.py", "deb/unpack.py"),
+)
+"""What a build reads, and no more: a package is built anew when one of them changes."""
+
 BUNDLED = Path("packaging/debian/bundled")
 REVISION = "~bundled1"
 """After the bundled flavour's version: lower than the other flavour's (deb-version(7)), so that an

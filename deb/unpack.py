@@ -34,6 +34,7 @@ KEPT_METADATA = "METADATA"
 class Wheel:
     """One wheel's content, and what it says of itself."""
 
+    file: Path
     archive: zipfile.ZipFile
     metadata: Message
     info: str  # the name of its .dist-info folder
@@ -46,7 +47,7 @@ class Wheel:
             name for name in archive.namelist() if fnmatchcase(name, "*.dist-info/METADATA")
         ]
         said = HeaderParser().parsestr(archive.read(metadata).decode())
-        return cls(archive, said, metadata.partition("/")[0], file.stem.split("-")[-3])
+        return cls(file, archive, said, metadata.partition("/")[0], file.stem.split("-")[-3])
 
     @property
     def name(self) -> str:

@@ -6,7 +6,6 @@ put events on its queue. Deadlines are monotonic, and nothing else wakes it whil
 
 from __future__ import annotations
 
-import enum
 import logging
 import queue
 import random
@@ -18,6 +17,7 @@ from functools import partial
 from dtagent.cluster import patch
 from dtagent.config.settings import Settings
 from dtagent.errors import ConfigError, TreeError
+from dtagent.events import Event, Happening
 from dtagent.host.log import (
     CONFIGURATION_WRONG,
     NOTICE,
@@ -40,27 +40,12 @@ TREE_RETRY = 60.0  # seconds at most to the next scan after one that failed
 log = logging.getLogger(__name__)
 
 
-class Event(enum.Enum):
-    """What may be put on the agent's queue."""
-
-    STOP = "stop"
-    RELOAD = "reload"
-    OVERLAY = "overlay"
-    NODE = "node"
-
-
-Happening = Event | threading.ExceptHookArgs  # the latter is a thread's death
-
-
-class Stopped(BaseException):
-    """Raised by a signal's handler, so that a stop does not wait for a request to end."""
-
-
 class Agent:
     """Keeps labels true until it is told to stop."""
 
     def __init__(
         self,
+        settings: Settings,
         load: Callable[[], Settings],
         publisher: Callable[[Settings, Callable[[], None]], Publisher],
         status: Status,
@@ -77,7 +62,7 @@ class Agent:
         self._overlays: frozenset[str] = frozenset()  # as they were last told of
         self._labels: Mapping[str, str] | None = None
         self._reconciler = Reconciler(status, clock)
-        self._take(load())
+        self._take(settings)
 
     def _take(self, settings: Settings) -> None:
         self._settings = settings

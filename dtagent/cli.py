@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -119,9 +120,11 @@ def _checked(check: Check) -> Callable[[str], str]:
     return value
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(
+    options: argparse.Namespace, meanwhile: Callable[[], None] = lambda: None
+) -> Settings:
     """The settings with the command line's flags on top."""
-    settings = sources.load(options.config)
+    settings = sources.load(options.config, meanwhile)
     node, tree = settings.node, settings.devicetree
     kubeconfig, root = options.kubeconfig or node.kubeconfig, options.root or tree.root
     node = replace(node, name=options.node_name or node.name, kubeconfig=kubeconfig)
@@ -157,11 +160,15 @@ def _scan(options: argparse.Namespace) -> None:
         print(f"dtagent: {note}", file=sys.stderr)
 
 
+def _import_agent() -> None:
+    importlib.import_module("dtagent.agent")
+    importlib.import_module("dtagent.publish.factory")
+
+
 def _run(options: argparse.Namespace) -> None:
-    from dtagent.agent import Agent, Event, Happening, Stopped
+    from dtagent.events import Event, Happening, Stopped
     from dtagent.host.status import Status, only_writer, runtime_directory
     from dtagent.host.systemd import Systemd
-    from dtagent.publish.factory import publisher
 
     events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
     threading.excepthook = events.put  # what a thread dies of is the agent's to handle
@@ -175,13 +182,17 @@ def _run(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
     directory = None if options.dry_run else runtime_directory()
     lock = only_writer(directory, create=True) if directory else nullcontext()
-    chosen = partial(publisher, dry_run=options.dry_run)
     with closing(Systemd()) as systemd, suppress(Stopped), lock:
         try:
-            agent = Agent(partial(_settings, options), chosen, Status(systemd, directory), events)
+            settings = _settings(options, meanwhile=_import_agent)
         except ConfigError as error:
             systemd.status(f"wrong configuration: {error}")
             raise
+        from dtagent.agent import Agent
+        from dtagent.publish.factory import publisher
+
+        chosen, status = partial(publisher, dry_run=options.dry_run), Status(systemd, directory)
+        agent = Agent(settings, partial(_settings, options), chosen, status, events)
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
         agent.run()

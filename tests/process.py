@@ -26,11 +26,16 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 class Process:
     """`dtagent run` with `options`; as a context manager, stopped at the end if it still runs.
 
-    `under` is a command that becomes it by exec.
+    `under` is a command that becomes it by exec, and `program` what Python is called with.
     """
 
     def __init__(
-        self, directory: Path, *options: str, under: Sequence[str] = (), **environ: str
+        self,
+        directory: Path,
+        *options: str,
+        under: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "dtagent"),
+        **environ: str,
     ) -> None:
         self._notify = directory / "notify"
         self._notify.unlink(missing_ok=True)
@@ -40,7 +45,7 @@ class Process:
         self.errors: list[str] = []
         self.output: list[str] = []
         self.popen = subprocess.Popen(
-            [*under, sys.executable, "-m", "dtagent", "run", *options],
+            [*under, sys.executable, *program, "run", *options],
             env={**os.environ, "NOTIFY_SOCKET": str(self._notify), **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,11 +13,12 @@ import pytest
 
 from demo.tree import Tree, strings, write_tree
 from dtagent import agent
-from dtagent.agent import Agent, Event, Happening
+from dtagent.agent import Agent
 from dtagent.cluster import backoff, connection
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
 from dtagent.errors import NodeError, UnreachableError
+from dtagent.events import Event, Happening
 from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import configfs, settle
@@ -82,7 +83,8 @@ class World(Publisher):
 
     def run(self) -> None:
         events: queue.SimpleQueue[Happening] = self  # type: ignore[assignment]
-        Agent(self.settings, lambda *_: self, Status(Systemd({})), events, lambda: self.now).run()
+        status, settings = Status(Systemd({})), self.settings
+        Agent(settings(), settings, lambda *_: self, status, events, lambda: self.now).run()
 
     def at(self, second: float, act: Callable[[], object], event: Event | None = None) -> None:
         def then() -> Event | None:

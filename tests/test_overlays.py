@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent.agent import Agent, Event, Happening
+from dtagent.agent import Agent
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
+from dtagent.events import Event, Happening
 from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import configfs, settle, watch
@@ -373,7 +374,7 @@ def test_five_resyncs_are_five_scans(
         )
         return replace(tables, resync_interval=1)
 
-    Agent(settings, lambda *_: Counting(), Status(Systemd({})), events).run()
+    Agent(settings(), settings, lambda *_: Counting(), Status(Systemd({})), events).run()
     assert resyncs == [True] * 6
     # The watch says once that it found the folder, and the start's own scan may come before that.
     assert len(scans) <= len(resyncs) + 2

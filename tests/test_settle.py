@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from demo.tree import add_node, remove_node, strings
-from dtagent.agent import Event
+from dtagent.events import Event
 from dtagent.overlays.settle import (
     DEBOUNCE,
     DEBOUNCE_MAX,

@@ -15,9 +15,10 @@ import pytest
 
 from demo.tree import add_node, strings
 from dtagent import agent
-from dtagent.agent import Agent, Event, Happening, Stopped
+from dtagent.agent import Agent
 from dtagent.cluster.watch import NodeWatch
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
+from dtagent.events import Event, Happening, Stopped
 from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.overlays import settle
@@ -117,7 +118,7 @@ def test_a_thread_of_watchdog_that_dies_is_replaced_with_a_warning(
     events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
     monkeypatch.setattr(threading, "excepthook", events.put)
     publisher, folder = Nowhere(), Path(settings.overlays.path)
-    agent = Agent(lambda: settings, lambda *_: publisher, Status(Systemd({})), events)
+    agent = Agent(settings, lambda: settings, lambda *_: publisher, Status(Systemd({})), events)
     run = threading.Thread(target=agent.run)
     run.start()
     try:
@@ -159,7 +160,7 @@ def test_a_stop_amid_a_reload_touches_no_descriptor_that_is_another_one_now(
             raise Stopped
         return Nowhere()
 
-    seen.agent = Agent(lambda: settings, publisher, Status(Systemd({})), events)
+    seen.agent = Agent(settings, lambda: settings, publisher, Status(Systemd({})), events)
     seen.descriptor = seen.agent._watch._wake
     with contextlib.suppress(Stopped):
         seen.agent.run()

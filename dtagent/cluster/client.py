@@ -1,9 +1,10 @@
 """Connections by the kubernetes client: its pool (proxy, no_proxy, server name), our TLS.
 
-The client's packages import every API model: 41 MB and 0.4 s more with Debian 13's 30.1 on x86
-(bench/imports.py), 11 s of a boot on an emulated board. So its two modules that we need are
-imported with empty parent packages in place, and where a future version does not bear that, in the
-ordinary way.
+The client's packages import every API model: 41 MB and 0.4 s more with Debian 13's 30.1 on x86,
+11 s of a boot on an emulated board. So its two modules that we need are imported with empty parent
+packages in place; and with stand-ins for what they, and urllib3, import for functions that are not
+called here (1.3 MB more, 5.6 with 30.1). A version that does not bear that is imported in the
+ordinary way. `urllib3` is to be had from here, since it must not be imported sooner.
 """
 
 from __future__ import annotations
@@ -13,27 +14,76 @@ import importlib.util
 import ipaddress
 import ssl
 import sys
-from typing import Any
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
-
-import urllib3
 
 from dtagent.cluster.credentials import Credentials
 
 CONNECTIONS = 2  # a watch, and whatever else is asked meanwhile
 
 
+def _import() -> tuple[Any, Any]:
+    rest = importlib.import_module("kubernetes.client.rest")
+    return rest, importlib.import_module("kubernetes.client.configuration").Configuration
+
+
+def _bypasses(*args: Any, **kwargs: Any) -> bool:
+    """What 30.1 takes from requests: the whole of it comes when there is a proxy to decide on."""
+    decide = importlib.import_module("requests.utils").should_bypass_proxies
+    return bool(decide(*args, **kwargs))
+
+
+_STAND_INS: Mapping[str, Mapping[str, object]] = {
+    "importlib.metadata": {"version": None},  # urllib3: the version of an h2 that it looks for
+    "multiprocessing": {"cpu_count": lambda: 1},  # the client: the default of CONNECTIONS
+    "requests": {},
+    "requests.utils": {"should_bypass_proxies": _bypasses},
+}
+_PARENTS = ("kubernetes", "kubernetes.client", "kubernetes.utils")
+
+
+def _light() -> tuple[Any, Any]:
+    """The client's `rest` module and its Configuration, and of the rest what they really use."""
+    absent = [name for name in _STAND_INS if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = ModuleType(name)
+        vars(sys.modules[name]).update(_STAND_INS[name])
+    try:
+        for name in _PARENTS:
+            spec = None if name in sys.modules else importlib.util.find_spec(name)
+            if spec:
+                sys.modules[name] = importlib.util.module_from_spec(spec)
+        return _import()
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+try:
+    REST, Configuration = _light()
+except (ImportError, AttributeError):
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("kubernetes", "urllib3"):
+            del sys.modules[name]
+    REST, Configuration = _import()
+if TYPE_CHECKING:
+    import urllib3 as urllib3  # said twice: for others
+else:
+    urllib3 = importlib.import_module("urllib3")
+
+
 def connections(credentials: Credentials) -> urllib3.PoolManager:
     """A pool that connects to the credentials' server, and as whom they say."""
-    rest, configuration = modules()
-    settings = configuration(host=credentials.server)
+    settings = Configuration(host=credentials.server)
     environment = {} if _is_loopback(credentials.server) else getproxies_environment()
     settings.proxy = credentials.proxy_url or environment.get("https")
     settings.no_proxy = "" if credentials.proxy_url else environment.get("no", "")
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
-    manager: urllib3.PoolManager = rest.RESTClientObject(settings).pool_manager
+    manager: urllib3.PoolManager = REST.RESTClientObject(settings).pool_manager
     # Our own context in place of the client's. What it would load besides, Mozilla's roots on
     # 30.1, must not vouch for an API server.
     options = manager.connection_pool_kw
@@ -41,25 +91,6 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
         options.pop(option, None)
     options.update(ssl_context=credentials.context, cert_reqs=ssl.CERT_REQUIRED)
     return manager
-
-
-def modules() -> tuple[Any, Any]:
-    """The client's `rest` module and its Configuration."""
-    try:
-        for name in ("kubernetes", "kubernetes.client", "kubernetes.utils"):
-            spec = None if name in sys.modules else importlib.util.find_spec(name)
-            if spec:
-                sys.modules[name] = importlib.util.module_from_spec(spec)
-        return _import()
-    except (ImportError, AttributeError):
-        for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
-            del sys.modules[name]
-        return _import()
-
-
-def _import() -> tuple[Any, Any]:
-    rest = importlib.import_module("kubernetes.client.rest")
-    return rest, importlib.import_module("kubernetes.client.configuration").Configuration
 
 
 def _is_loopback(server: str) -> bool:

@@ -17,11 +17,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import urllib3
-
 from dtagent import __version__
 from dtagent.cluster import tls
-from dtagent.cluster.client import connections
+from dtagent.cluster.client import connections, urllib3
 from dtagent.cluster.credentials import Credentials
 from dtagent.errors import (
     BusyError,

@@ -1,7 +1,8 @@
 """Judges the configuration, as a process of its own: `sources.py` starts it, and takes its answer.
 
-pydantic-settings reads the environment and pydantic validates. The files are merged here, since the
-merging of pydantic-settings drops keys on 2.8.1, the version that Debian 13 has.
+pydantic validates, and pydantic-settings reads the environment, if that sets anything: importing it
+is half of what the process takes, and the agent's start waits for it. The files are merged here,
+since the merging of pydantic-settings drops keys on 2.8.1, the version that Debian 13 has.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import pydantic.dataclasses
 from pydantic import TypeAdapter, ValidationError, create_model
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from dtagent.config import sources
 from dtagent.config.settings import Rule, Settings
@@ -91,6 +90,11 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _environment() -> tuple[str, dict[str, Any]]:
     """What the variables set, lists and tables read as JSON."""
+    if not sources.variables():
+        return ENVIRONMENT, {}
+    import pydantic.dataclasses
+    from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
+
     kinds = get_type_hints(Settings, include_extras=True)
     keys: dict[str, Any] = {}
     for key in _known([]):  # pydantic-settings looks into pydantic's own kinds only

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,14 +26,17 @@ JUDGE_TIME = 60  # seconds; a board that starts up takes a few
 ANSWER_MAX = 4 << 20  # bytes
 
 
-def load(file: Path | None = None) -> Settings:
+def load(file: Path | None = None, meanwhile: Callable[[], None] = lambda: None) -> Settings:
     """What `file` (default `/etc/dtagent.toml`), its drop-ins and the environment set.
 
+    `meanwhile` is called while another process judges: a board has more than one processor.
     Raises ConfigError, whose message names the place, the key and what was expected there.
     """
     paths = files(file)
     texts = [read(path) for path in paths]
-    return _judged(paths) if variables() or any(map(_sets_something, texts)) else Settings()
+    if variables() or any(map(_sets_something, texts)):
+        return _judged(paths, meanwhile)
+    return Settings()
 
 
 def files(file: Path | None = None) -> list[Path]:
@@ -67,14 +70,14 @@ def _sets_something(text: str) -> bool:
     return any(line.strip(" \t\r")[:1] not in ("", "#") for line in text.split("\n"))
 
 
-def _judged(paths: Sequence[Path]) -> Settings:
+def _judged(paths: Sequence[Path], meanwhile: Callable[[], None]) -> Settings:
     """What a process that runs `judge.py` answers; whatever becomes of it is a ConfigError."""
     import pickle
 
     program = f"import sys; sys.path = {sys.path}; from dtagent.config import judge; judge.main()"
     command = [sys.executable, "-I", "-W", "ignore", "-c", program, *map(str, paths)]
     try:
-        status, answer = _output(command)
+        status, answer = _output(command, meanwhile)
     except OSError as error:
         raise ConfigError(f"configuration: cannot be judged: {error.strerror}") from error
     if status == 0:
@@ -93,7 +96,7 @@ def _judged(paths: Sequence[Path]) -> Settings:
     raise ConfigError(one_line(f"configuration: cannot be judged: {reason}"))
 
 
-def _output(command: Sequence[str]) -> tuple[int, bytes]:
+def _output(command: Sequence[str], meanwhile: Callable[[], None]) -> tuple[int, bytes]:
     """The exit status and what was written; killed when it takes too long or writes too much."""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -101,6 +104,7 @@ def _output(command: Sequence[str]) -> tuple[int, bytes]:
         deadline = threading.Timer(JUDGE_TIME, child.kill)
         deadline.start()
         try:
+            meanwhile()
             assert child.stdout
             output = child.stdout.read(ANSWER_MAX)
             if len(output) == ANSWER_MAX:

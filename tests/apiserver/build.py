@@ -72,10 +72,11 @@ def compiled(source: Path, work: Path) -> Path:
 
 def _built(name: str, programs: Mapping[str, str]) -> Path:
     files = [MODULE / "go.mod", MODULE / "go.sum"]
-    settings = repr((_flags(), programs, ENVIRONMENT, platform.machine()))
+    flags = _flags()
+    settings = repr((flags, programs, ENVIRONMENT, platform.machine()))
     try:
         return cached(
-            name, [*files, settings], lambda made, work: build(programs, made, work, _flags())
+            name, [*files, settings], lambda made, work: build(programs, made, work, flags)
         )
     except OSError as error:
         raise AssetsUnavailable(f"{', '.join(programs)} could not be built: {error}") from error

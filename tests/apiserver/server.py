@@ -69,6 +69,11 @@ class Server:
         self._server.start()
         self._server.wait_until(self._ready, READY)
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self._server.pid
+
     def stop_server(self) -> None:
         """An outage: connections are refused. etcd keeps what there is."""
         self._server.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -94,6 +96,24 @@ def test_what_is_linked_into_the_extension_modules_is_listed_too(bundled: Packag
     bills = bundled.files / "usr/share/doc/dtagent/bundled/pydantic_core"
     for python in PYTHONS:
         assert list(bills.glob(f"cp{python.replace('.', '')}/*.cyclonedx.json*"))
+
+
+def test_the_bill_of_materials_has_each_wheel_with_its_hash(bundled: Package) -> None:
+    documents = bundled.files / "usr/share/doc/dtagent"
+    said = json.loads((documents / "dtagent.cdx.json").read_text())
+    assert said["metadata"]["component"]["version"] == bundled.fields["Version"]
+    components = {each["bom-ref"]: each for each in said["components"]}
+    files = wheels(bundled.flavour.architecture)
+    assert set(components) == {file.name for file in files}
+    for file in files:
+        component, wheel = components[file.name], Wheel.open(file)
+        name = re.sub(r"[-_.]+", "-", wheel.name).lower()
+        assert (component["name"], component["version"]) == (name, wheel.version)
+        assert component["purl"].startswith(f"pkg:pypi/{name}@{wheel.version}?")
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert component["hashes"] == [{"alg": "SHA-256", "content": digest}]
+        for reference in component.get("externalReferences", []):
+            assert (bundled.files / reference["url"].removeprefix("file:///")).is_file()
 
 
 def test_scanners_find_the_versions_beside_the_modules(bundled: Package) -> None:

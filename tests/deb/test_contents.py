@@ -64,12 +64,15 @@ def test_the_unit_lies_where_its_releases_debhelper_and_systemd_look(package: Pa
     assert text(package, f"{folder}/dtagent.service") == source("packaging/dtagent.service")
 
 
-def test_installation_enables_and_starts_and_an_upgrade_restarts(package: Package) -> None:
+def test_installation_enables_and_starts_and_an_upgrade_restarts_what_runs(
+    package: Package,
+) -> None:
     postinst = (package.control / "postinst").read_text()
     assert "deb-systemd-helper enable 'dtagent.service'" in postinst
-    assert re.search(r'if \[ -n "\$2" \]; then\s+_dh_action=restart\s+else\s+_dh_action=start',
-                     postinst)  # fmt: skip
-    assert "deb-systemd-invoke $_dh_action 'dtagent.service' >/dev/null || true" in postinst
+    assert re.search(
+        r'if \[ -n "\$2" \]; then\s+deb-systemd-invoke try-restart \'dtagent.service\'', postinst
+    )
+    assert "deb-systemd-invoke start dtagent.service >/dev/null || true" in postinst
 
 
 def test_modules_are_compiled_before_the_service_starts_and_cleaned_at_removal(

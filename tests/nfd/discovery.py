@@ -1,8 +1,8 @@
 """nfd-master and nfd-worker as processes of this host, with the rights that NFD's manifests give.
 
 They listen on nothing. Their metrics would be served on every address of the host; a port that
-cannot be is what turns that off, since neither program ends for want of it. Leader election is off
-of itself.
+cannot be is what turns that off, since neither ends for want of it. Leader election is off of
+itself.
 """
 
 from __future__ import annotations

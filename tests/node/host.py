@@ -152,3 +152,5 @@ def host(control: ControlPlane, manner: Manner = KUBEADM, server: str = "") -> I
             yield node
         finally:
             print(machine.run("journalctl -u dtagent -u kubelet -n 80 -o short-monotonic").stdout)
+            if control.cluster.node(name):  # else Pods of later tests would be bound to it
+                control.cluster.delete_node(name)

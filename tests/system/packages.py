@@ -45,17 +45,20 @@ class Package:
         """A root that boots and has them."""
         return root(self.suite, (*SYSTEM, *self.depends))
 
-    def newer(self, folder: Path) -> Package:
-        """The same package as its next version."""
-        files = folder / "files"
+    def newer(self, folder: Path, suffix: str = "+next", config: str = "") -> Package:
+        """The same package as its next version, with `config` at the conffile's end."""
+        files = folder / suffix / "files"
+        files.parent.mkdir()
         run("dpkg-deb", "--raw-extract", self.deb, files)
+        with (files / "etc/dtagent.toml").open("a") as conffile:
+            conffile.write(config)
         control = files / "DEBIAN" / "control"
-        version = f"{self.version}+next"
+        version = f"{self.version}{suffix}"
         control.write_text(
             re.sub(r"(?m)^Version: .*$", f"Version: {version}", control.read_text(), count=1)
         )
-        deb = folder / f"dtagent_{version}.deb"
-        run("dpkg-deb", "--build", "--root-owner-group", files, deb)
+        deb = folder / f"dtagent_{version}_{field(self.deb, 'Architecture')}.deb"
+        run("dpkg-deb", "--build", "--root-owner-group", "-Zgzip", "-z1", files, deb)
         return Package(self.suite, deb)
 
 

@@ -1,0 +1,110 @@
+"""Debian 12 becomes Debian 13, by apt full-upgrade, with the agent there before and after.
+
+Debian 13 is an archive of its own packages in a folder, of what such a host has installed: as from
+a mirror, and without one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deb import cache, host
+from deb import root as roots
+from tests.apiserver import ApiServer
+from tests.process import wait_for
+
+from .channel import OURS_ALONE, SOURCES, Channel, channel, subscribe
+from .packages import SUITES, SYSTEM, built
+from .site import BOARD, Site, site
+
+DEBIAN_13 = "deb [trusted=yes] file:/srv/trixie ./\n"
+CONFIG = "/etc/dtagent.toml"
+EDITED = '\n[devicetree]\nnodes = ["/", "pwm-fan"]\n'
+FAN = {"beta.devicetree.org/pwm-fan": "1"}
+
+
+def debian_13() -> Path:
+    """A folder with Debian 13's packages and their index."""
+    packages = ("?essential", "apt", *SYSTEM, *built("trixie").depends)
+
+    def make(made: Path, scratch: Path) -> None:
+        host.ensure(("apt-utils",))
+        for deb in roots.unpacked("trixie", roots.architecture(), packages, scratch / "files"):
+            deb.rename(made / deb.name)
+        (made / "Packages").write_text(
+            host.run("apt-ftparchive", "packages", ".", cwd=made, merged=False)
+        )
+
+    return cache.cached("debian-13", [*roots.RECIPE, " ".join(packages)], make)
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[Channel]:
+    with channel("bookworm", *map(built, SUITES)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def place(cluster: ApiServer, archive: Channel) -> Iterator[Site]:
+    """A host of Debian 12 with the agent of its channel."""
+    if os.geteuid() != 0:
+        pytest.fail("a container that boots a systemd needs root")
+    debs = {f"/srv/trixie/{file.name}": file.read_bytes() for file in debian_13().iterdir()}
+    with site(built("bookworm"), cluster, files=OURS_ALONE | debs) as found:
+        found.join()
+        subscribe(found, archive)
+        found.apt("update")
+        found.apt("install dtagent")
+        found.wait_labels(BOARD)
+        found.machine.put(CONFIG, found.machine.path(CONFIG).read_text() + EDITED)
+        found.machine.run("systemctl reload dtagent", check=True)
+        found.wait_labels(BOARD | FAN)
+        yield found
+
+
+def version(site: Site) -> str:
+    return site.machine.run("dpkg-query -W -f '${Version}' dtagent", check=True).stdout
+
+
+def test_full_upgrade_replaces_the_bundled_flavour_and_no_label_is_missing(
+    site: Site, archive: Channel
+) -> None:
+    assert "~bundled" in version(site)
+    requests = site.cluster.audit_mark()
+    site.machine.put("/etc/apt/sources.list", DEBIAN_13)
+    site.machine.put(SOURCES, archive.sources().replace("Suites: bookworm", "Suites: trixie"))
+    site.apt("update")
+    site.machine.run("apt-get -y full-upgrade", 900, check=True)
+    assert version(site) == built("trixie").version
+    assert site.machine.run("dpkg --audit", check=True).stdout == ""
+    assert site.machine.path("/etc/debian_version").read_text().startswith("13")
+    site.wait_active()
+    assert site.labels == BOARD | FAN
+    assert all((BOARD | FAN).items() <= labels.items() for labels in site.applied(requests))
+
+
+def test_the_agent_went_on_while_its_python_was_replaced(site: Site) -> None:
+    said = site.machine.run("journalctl -u dtagent -o cat", check=True).stdout
+    assert said.count("Stopping dtagent.service") == 1
+    assert "Main process exited" not in said
+    assert "Scheduled restart job" not in said
+
+
+def test_it_runs_on_the_new_releases_python_and_libraries_alone(site: Site) -> None:
+    interpreter = site.machine.path(f"/proc/{site.pid}/exe").readlink()
+    assert str(interpreter) == "/usr/bin/python3.13"
+    library = site.machine.path("/usr/lib/dtagent")
+    assert {path.name for path in library.iterdir()} == {"dtagent"}
+
+
+def test_its_configuration_and_its_place_in_the_boot_stay(site: Site) -> None:
+    assert site.machine.path(CONFIG).read_text().endswith(EDITED)
+    assert site.machine.run("systemctl is-enabled dtagent").stdout == "enabled\n"
+    site.machine.shut_down()
+    site.machine.boot()
+    site.wait_active()
+    wait_for(lambda: f"3 labels true on Node {site.node}" in site.status, "the labels, found true")
