@@ -38,7 +38,7 @@ def circumstances() -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     return (
         f"{day}: {platform.machine()}, {os.cpu_count()} processors, load "
-        f"{os.getloadavg()[0]:.1f}, Linux {platform.release()}, "
+        f"{os.getloadavg()[0]:.1f}, Linux {'.'.join(platform.release().split('.')[:2])}, "
         f"CPython {platform.python_version()}, {versions}"
     )
 
