@@ -45,6 +45,16 @@ def test_apt_installs_it_with_its_real_dependencies(site: Site) -> None:
     assert site.machine.run("dpkg --audit", check=True).stdout == ""
 
 
+def test_every_module_of_ours_has_byte_code_for_the_releases_python(site: Site) -> None:
+    """The unit may not write it, so that without it each start would compile the whole."""
+    program = (
+        "import importlib.util, pathlib; print(*(p for p in "
+        "pathlib.Path('/usr/lib/dtagent/dtagent').rglob('*.py') "
+        "if not pathlib.Path(importlib.util.cache_from_source(str(p))).exists()))"
+    )
+    assert site.machine.run(f'python3 -c "{program}"', check=True).stdout.strip() == ""
+
+
 def test_the_unit_is_enabled_and_active_when_apt_returns(site: Site, apt: Result) -> None:
     assert site.machine.run("systemctl is-enabled dtagent").stdout.strip() == "enabled"
     assert site.show("Type", "ActiveState", "SubState", "NRestarts") == {
