@@ -24,7 +24,7 @@ from tests.process import wait_for
 
 ROUNDS = 200
 APPLY = (0.005, 0.025)  # seconds from the blob's write to the node in the tree (docs/overlays.md)
-REST = 0.2  # seconds between two rounds: the publications of a minute are limited, see below
+REST = 0.8  # seconds between two rounds, of two publications each: a minute has 120 at the most
 STAGES = ("event", "settle", "scan", "difference", "request")
 Mark = tuple[int, str]
 
