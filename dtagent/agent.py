@@ -55,9 +55,7 @@ class Agent:
         self._load, self._publisher_for = load, publisher
         self._systemd, self._status = status.systemd, status
         self._events, self._clock = events, clock
-        self._feed_due = self._resync_due = 0.0
-        self._resync = False
-        self._tree_failure = ""
+        self._resync_due = 0.0
         self._notes: Collection[str] = ()
         self._overlays: frozenset[str] = frozenset()  # as they were last told of
         self._labels: Mapping[str, str] | None = None
@@ -94,16 +92,13 @@ class Agent:
                 return False
             self._handle(happened)
         now = self._clock()
-        if now >= self._feed_due:
-            self._feed()
-        if now >= self._resync_due:
-            self._resync = True  # compare with what the Node really bears
+        resync = now >= self._resync_due  # compares with what the Node really bears
+        if resync:
             self._resync_due = now + self._settings.resync_interval * random.uniform(0.9, 1.1)
-            self._scan()
-        elif now >= self._settle.due:
-            self._scan()
+        if resync or now >= self._settle.due:
+            self._scan(resync)
         if self._reconciler.due <= self._clock():
-            self._feed()  # what follows may take as long as its servers and names take
+            self._systemd.feed()  # what follows may take as long as its servers and names take
             self._reconciler.step()
         return True
 
@@ -129,21 +124,19 @@ class Agent:
 
     def _wait(self) -> list[Happening]:
         """What has happened until the next deadline, of a storm all that is there."""
-        due = min(self._feed_due, self._resync_due, self._settle.due, self._reconciler.due)
+        due = min(self._resync_due, self._settle.due, self._reconciler.due)
+        wait = min(self._systemd.feed(), max(0.0, due - self._clock()))
         try:
-            events = [self._events.get(timeout=max(0.0, due - self._clock()))]
+            events = [self._events.get(timeout=wait)]
             while not self._events.empty():
                 events.append(self._events.get(timeout=0))
         except queue.Empty:
             return []
         return events
 
-    def _feed(self) -> None:
-        self._feed_due = self._clock() + self._systemd.feed()
-
-    def _scan(self) -> None:
+    def _scan(self, resync: bool) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
-        if self._watch and (self._settle.last or (self._resync and not self._watch.folder)):
+        if self._watch and (self._settle.last or (resync and not self._watch.folder)):
             self._watch.restart()  # a folder that it overlooked, or was not told of
         start = self._clock()
         applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
@@ -167,15 +160,13 @@ class Agent:
         wanted = self._settle.scanned(start, self._clock(), found.labels, late)
         if self._settle.over or self._labels is None:
             self._report_overlays(applied, wanted)
-        self._reconciler.want(wanted, self._overlays, self._resync)
-        self._resync = False
+        self._reconciler.want(wanted, resync)
 
     def _tree_is(self, failure: str) -> None:
         """Say once that the tree cannot be read, and that it can again."""
-        if failure == self._tree_failure:
+        if failure == self._status.report.tree_failure:
             return
-        self._tree_failure = failure
-        self._status.failure(failure and f"cannot read the devicetree: {failure}")
+        self._status.update(tree_failure=failure)
         if failure:
             log.warning("%s; the labels stay as they are", failure, extra=event(TREE_UNREADABLE))
         else:
@@ -191,6 +182,7 @@ class Agent:
             what, text = (OVERLAY_APPLIED, "applied") if name in applied else (OVERLAY_GONE, "gone")
             log.info("overlay %s is %s%s", name, text, changed, extra=event(what, overlay=name))
         self._overlays, self._labels = applied, wanted
+        self._status.update(overlays=sorted(applied))
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""

@@ -232,7 +232,7 @@ def _clear(options: argparse.Namespace) -> None:
         labels = {}  # they only help where the Node's managedFields were reset
     with only_writer(runtime_directory(), create=False):
         if settings.publish == "nfd" or os.path.lexists(settings.nfd.features_file):
-            _report(NfdPublisher(settings.nfd.features_file).clear())
+            _report(NfdPublisher(settings).clear())
         with closing(NodePublisher(settings.node)) as publisher:
             _report(publisher.clear(labels))
 

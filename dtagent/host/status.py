@@ -9,10 +9,12 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from dtagent.errors import DtagentError
 from dtagent.host.systemd import Systemd
@@ -54,49 +56,81 @@ def only_writer(directory: Path, create: bool) -> Iterator[None]:
         yield
 
 
+def now() -> str:
+    """The wall clock's time, as ISO 8601 has it."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def write(file: Path, text: str, aside: Path) -> None:
+    """Replace a file that everybody may read in one step; `aside` is where it is made."""
+    aside.write_text(text)
+    aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
+    aside.replace(file)
+
+
 @dataclass(frozen=True)
 class Report:
-    """What an agent last did: the line that `systemctl status` shows, and what is behind it."""
+    """What an agent last did, and how it stands with the labels since when."""
 
-    status: str
-    healthy: bool
-    labels: Mapping[str, str] = field(default_factory=dict)
-    overlays: Collection[str] = ()
     pid: int = field(default_factory=os.getpid)
+    since: str = field(default_factory=now)
+    tree_failure: str = ""
+    outage: str = ""
+    place: str = ""
+    at: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    left_alone: Sequence[str] = ()
+    overlays: Sequence[str] = ()
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self.place) and not (self.tree_failure or self.outage)
+
+    @property
+    def status(self) -> str:
+        """The line that `systemctl status` shows; "" while there is nothing to say."""
+        if self.tree_failure:
+            return f"cannot read the devicetree: {self.tree_failure}"
+        if self.outage:
+            return f"waiting since {shown(self.since)}: {self.outage}"
+        if not self.place:
+            return ""
+        noun = "label" if len(self.labels) == 1 else "labels"
+        text = f"{len(self.labels)} {noun} true on {self.place} at {shown(self.at)}"
+        for what, names in (("overlays", self.overlays), ("left alone", self.left_alone)):
+            text += f"; {what}: {', '.join(names)}" if names else ""
+        return text
+
+
+def shown(at: str) -> str:
+    """A time of `now` for people on this host."""
+    return at[:19].replace("T", " ")
 
 
 class Status:
-    """Reports to systemd and to the file in `directory`; a dry run has none, and leaves no file."""
+    """Tells systemd, and the file in `directory`; a dry run has none, and leaves no file."""
 
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
-        self._report: Report | None = None
-        self._failure = ""
+        self.report = Report()
 
-    def report(self, report: Report) -> None:
-        """How it stands with the labels."""
-        self._report = report
-        self._write()
-
-    def failure(self, text: str) -> None:
-        """What keeps us from knowing how it stands is shown in its place, until it is over: ""."""
-        self._failure = text
-        self._write()
-
-    def _write(self) -> None:
-        report = Report(self._failure, healthy=False) if self._failure else self._report
-        if report is None:
+    def update(self, **facts: Any) -> None:
+        """Fields of the report that are to be others from now on."""
+        report = replace(self.report, **facts)
+        if report.healthy != self.report.healthy:
+            report = replace(report, since=now())
+        if report == self.report:
+            return
+        self.report = report
+        if not report.status:
             return
         self.systemd.status(report.status)
-        if self._directory is None:
-            return
-        aside = self._directory / ".state.tmp"
-        try:
-            aside.write_text(json.dumps({**asdict(report), "overlays": sorted(report.overlays)}))
-            aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
-            aside.replace(self._directory / "state.json")
-        except OSError as error:
-            log.debug("%s: %s", aside, error.strerror)
+        if self._directory:
+            try:
+                aside = self._directory / ".state.tmp"
+                write(self._directory / "state.json", json.dumps(asdict(report)), aside)
+            except OSError as error:
+                log.debug("%s: %s", self._directory, error.strerror)
 
 
 def read(directory: Path) -> Report:
