@@ -26,7 +26,7 @@ from dtagent.host.log import (
     TREE_UNREADABLE,
     event,
 )
-from dtagent.host.status import Status
+from dtagent.host.status import Status, wall_time
 from dtagent.overlays import configfs
 from dtagent.overlays.settle import Settle
 from dtagent.overlays.watch import OverlayWatch
@@ -55,7 +55,7 @@ class Agent:
         self._load, self._publisher_for = load, publisher
         self._systemd, self._status = status.systemd, status
         self._events, self._clock = events, clock
-        self._resync_due = 0.0
+        self._resync_due, self._why = 0.0, "start"
         self._notes: Collection[str] = ()
         self._overlays: frozenset[str] = frozenset()  # as they were last told of
         self._labels: Mapping[str, str] | None = None
@@ -94,13 +94,17 @@ class Agent:
         now = self._clock()
         resync = now >= self._resync_due  # compares with what the Node really bears
         if resync:
-            self._resync_due = now + self._settings.resync_interval * random.uniform(0.9, 1.1)
+            self._resync_in(self._settings.resync_interval * random.uniform(0.9, 1.1))
         if resync or now >= self._settle.due:
             self._scan(resync)
         if self._reconciler.due <= self._clock():
             self._systemd.feed()  # what follows may take as long as its servers and names take
             self._reconciler.step()
         return True
+
+    def _resync_in(self, seconds: float) -> None:
+        self._resync_due = self._clock() + seconds
+        self._status.update(next_resync=wall_time(seconds))
 
     def _handle(self, happened: Happening) -> None:
         if happened is Event.RELOAD:
@@ -147,7 +151,8 @@ class Agent:
         except TreeError as error:
             now = self._clock()
             self._settle.failed(start, now)
-            self._resync_due = min(self._resync_due, now + TREE_RETRY)
+            if self._resync_due > now + TREE_RETRY:
+                self._resync_in(TREE_RETRY)
             self._tree_is(str(error))
             return
         self._tree_is("")
@@ -158,18 +163,23 @@ class Agent:
         # Some kernels say "applied" while they apply, and after they failed.
         late = {key for key in found.labels if key.startswith(labels.OVERLAY_PREFIX)}
         wanted = self._settle.scanned(start, self._clock(), found.labels, late)
+        moved = (
+            f"overlay {name} {'applied' if name in applied else 'gone'}"
+            for name in sorted(applied ^ self._overlays)
+        )
+        self._reconciler.want(wanted, resync, ", ".join(moved) or self._why)
         if self._settle.over or self._labels is None:
             self._report_overlays(applied, wanted)
-        self._reconciler.want(wanted, resync)
 
     def _tree_is(self, failure: str) -> None:
         """Say once that the tree cannot be read, and that it can again."""
         if failure == self._status.report.tree_failure:
             return
-        self._status.update(tree_failure=failure)
         if failure:
+            self._status.failed(failure, tree_failure=failure)
             log.warning("%s; the labels stay as they are", failure, extra=event(TREE_UNREADABLE))
         else:
+            self._status.update(tree_failure="")
             log.log(NOTICE, "the devicetree can be read again")
 
     def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:
@@ -181,7 +191,7 @@ class Agent:
         for name in sorted(applied ^ self._overlays):
             what, text = (OVERLAY_APPLIED, "applied") if name in applied else (OVERLAY_GONE, "gone")
             log.info("overlay %s is %s%s", name, text, changed, extra=event(what, overlay=name))
-        self._overlays, self._labels = applied, wanted
+        self._overlays, self._labels, self._why = applied, wanted, "the devicetree changed"
         self._status.update(overlays=sorted(applied))
 
     def _reload(self) -> None:
@@ -191,10 +201,12 @@ class Agent:
         except ConfigError as error:
             text = "configuration not reloaded, the old one stays: %s"
             log.error(text, error, extra=event(CONFIGURATION_WRONG))
+            self._status.failed(text % error)
         else:
             self._close()
             self._take(settings)
             log.info("configuration reloaded")
+        self._why = "reload"
         self._resync_due = self._clock()
 
     def _close(self) -> None:

@@ -105,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
             text = "key: value lines (default), JSON with notes, or Node Feature Discovery's lines"
             kinds = ("text", "json", "nfd")
             command.add_argument("-o", dest="output", choices=kinds, default="text", help=text)
+        if name == "status":
+            text = "lines for people (default), or JSON"
+            command.add_argument("-o", dest="output", choices=kinds[:2], default="text", help=text)
     return parser
 
 
@@ -213,11 +216,10 @@ def _status(options: argparse.Namespace) -> None:
     from dtagent.host import status
 
     last = status.read(status.runtime_directory())
+    for line in [last.as_json()] if options.output == "json" else map(printable, last.lines()):
+        print(line)
     if not last.healthy:
         raise DtagentError(last.status)
-    _print(last.status)
-    for key, value in last.labels.items():
-        _print(f"{key}: {value}")
 
 
 def _clear(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,10 @@ def only_writer(directory: Path, create: bool) -> Iterator[None]:
         yield
 
 
-def now() -> str:
-    """The wall clock's time, as ISO 8601 has it."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+def wall_time(later: float = 0) -> str:
+    """What the wall clock shows, or will so many seconds later, as ISO 8601 has it."""
+    at = datetime.now().astimezone() + timedelta(seconds=later)
+    return at.isoformat(timespec="seconds")
 
 
 def write(file: Path, text: str, aside: Path) -> None:
@@ -73,7 +74,7 @@ class Report:
     """What an agent last did, and how it stands with the labels since when."""
 
     pid: int = field(default_factory=os.getpid)
-    since: str = field(default_factory=now)
+    since: str = field(default_factory=wall_time)
     tree_failure: str = ""
     outage: str = ""
     place: str = ""
@@ -81,6 +82,9 @@ class Report:
     labels: Mapping[str, str] = field(default_factory=dict)
     left_alone: Sequence[str] = ()
     overlays: Sequence[str] = ()
+    next_resync: str = ""
+    last_change: Mapping[str, Any] = field(default_factory=dict)  # at, changes, why
+    last_error: Mapping[str, str] = field(default_factory=dict)  # at, message
 
     @property
     def healthy(self) -> bool:
@@ -101,9 +105,30 @@ class Report:
             text += f"; {what}: {', '.join(names)}" if names else ""
         return text
 
+    def lines(self) -> Iterator[str]:
+        """All of it for people; what is wrong, if something is, they are told otherwise."""
+        if self.healthy:
+            yield self.status
+        details = [("so since", self.since, "")]
+        if change := self.last_change:
+            text = f": {', '.join(change['changes'])} ({change['why']})"
+            details.append(("last change", change["at"], text))
+        if error := self.last_error:
+            details.append(("last error", error["at"], f": {error['message']}"))
+        details.append(("next resync", self.next_resync, ""))
+        for what, at, text in details:
+            yield f"  {what + ':':13}{shown(at)}{text}"
+        for key, value in self.labels.items():
+            yield f"{key}: {value}"
+
+    def as_json(self) -> str:
+        return json.dumps(
+            {"healthy": self.healthy, "status": self.status, **asdict(self)}, indent=2
+        )
+
 
 def shown(at: str) -> str:
-    """A time of `now` for people on this host."""
+    """A time of `wall_time` for people on this host."""
     return at[:19].replace("T", " ")
 
 
@@ -114,18 +139,21 @@ class Status:
         self.systemd, self._directory = systemd, directory
         self.report = Report()
 
+    def failed(self, message: str, **facts: Any) -> None:
+        """Something went wrong, which is told for as long as nothing else does."""
+        self.update(last_error={"at": wall_time(), "message": message}, **facts)
+
     def update(self, **facts: Any) -> None:
         """Fields of the report that are to be others from now on."""
         report = replace(self.report, **facts)
         if report.healthy != self.report.healthy:
-            report = replace(report, since=now())
+            report = replace(report, since=wall_time())
         if report == self.report:
             return
-        self.report = report
-        if not report.status:
-            return
-        self.systemd.status(report.status)
-        if self._directory:
+        before, self.report = self.report, report
+        if report.status != before.status:
+            self.systemd.status(report.status)
+        if report.status and self._directory:
             try:
                 aside = self._directory / ".state.tmp"
                 write(self._directory / "state.json", json.dumps(asdict(report)), aside)

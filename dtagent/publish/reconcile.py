@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from dtagent.cluster.backoff import Backoff
 from dtagent.errors import DtagentError, NodeMissingError
 from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
-from dtagent.host.status import Status, now
+from dtagent.host.status import Status, wall_time
 from dtagent.publish.publisher import Publisher
 
 CREDENTIALS_INTERVAL = 2.0  # seconds between two checks for new ones, in an outage
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
 NEVER = math.inf
+DRIFT = "they were changed there"
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Reconciler:
         self._warned: type[DtagentError] | None = None
         self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
         self._stepped = 0.0
-        self._node = ""
+        self._node = self._why = ""
 
     def use(self, publisher: Publisher) -> None:
         """Publish here from now on, once it is known what."""
@@ -50,13 +51,17 @@ class Reconciler:
             return min(self._publish_due, self._stepped + CREDENTIALS_INTERVAL)
         return self._publish_due
 
-    def want(self, labels: Mapping[str, str], resync: bool) -> None:
-        """The labels that are to be true from now on; with `resync` they are compared again."""
+    def want(self, labels: Mapping[str, str], resync: bool, why: str = "") -> None:
+        """The labels that are to be true from now on, and why they are others than before.
+
+        With `resync` they are compared again.
+        """
         new = labels != self._wanted
         self._wanted = dict(labels)
         if resync and self._publisher.outdated():
             self._publisher.close()
         if new or (resync and self._publisher.drifted(labels)):
+            self._why = why if new else DRIFT
             self._resync = self._resync or resync
             # In an outage the next attempt is due already, but not after a reload.
             if not self._failure or self._publish_due == NEVER:
@@ -69,7 +74,7 @@ class Reconciler:
         if self._failure is NodeMissingError:
             self._publish_due = self._clock()
         elif not self._failure and self._publisher.drifted(self._wanted):
-            self._resync = True
+            self._resync, self._why = True, DRIFT
             self._soon()
 
     def _soon(self) -> None:
@@ -100,7 +105,13 @@ class Reconciler:
             log.log(NOTICE, "%s is in reach again", outcome.place, extra=event(OUTAGE_ENDED, node))
         self._failure = self._warned = None
         self._backoff.reset()
+        facts: dict[str, object] = {
+            "place": outcome.place,
+            "labels": outcome.labels,
+            "left_alone": outcome.left_alone,
+        }
         if outcome.changes:
+            facts["last_change"] = {"at": wall_time(), "changes": outcome.changes, "why": self._why}
             self._published.append(self._clock())
             changed = event(LABELS_CHANGED, node, outcome.changes)
             log.info("%s: %s", outcome.place, ", ".join(outcome.changes), extra=changed)
@@ -108,8 +119,7 @@ class Reconciler:
             text = "Node %s keeps the labels that were set on it: dtagent clear --node-name %s"
             log.warning(text, self._node, self._node)
         self._node = node or self._node
-        true = {"place": outcome.place, "labels": outcome.labels, "left_alone": outcome.left_alone}
-        self._status.update(outage="", at=now(), **true)
+        self._status.update(outage="", at=wall_time(), **facts)
         self._status.systemd.ready()
 
     def _failed(self, error: DtagentError) -> None:
@@ -124,7 +134,7 @@ class Reconciler:
             log.warning("%s; trying again until it works", error, extra=extra)
         else:
             log.debug("%s", error)
-        self._status.update(outage=str(error))
+        self._status.failed(str(error), outage=str(error))
 
     def close(self) -> None:
         self._publisher.close()
