@@ -63,7 +63,7 @@ class Agent:
         self._take(settings)
 
     def _take(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._status.textfile = settings, settings.metrics.textfile
         node_changed = partial(self._events.put, Event.NODE)
         self._reconciler.use(self._publisher_for(settings, node_changed))
         changed = partial(self._events.put, Event.OVERLAY)
@@ -150,11 +150,14 @@ class Agent:
             found = devicetree.scan(tree, decide)
         except TreeError as error:
             now = self._clock()
+            self._status.count("scans_total", "failure")
             self._settle.failed(start, now)
             if self._resync_due > now + TREE_RETRY:
                 self._resync_in(TREE_RETRY)
             self._tree_is(str(error))
             return
+        self._status.count("scans_total", "success")
+        self._status.count("scan_seconds_total", "", self._clock() - start)
         self._tree_is("")
         for note in found.notes:
             if note not in self._notes:
@@ -201,10 +204,12 @@ class Agent:
         except ConfigError as error:
             text = "configuration not reloaded, the old one stays: %s"
             log.error(text, error, extra=event(CONFIGURATION_WRONG))
+            self._status.count("reloads_total", "failure")
             self._status.failed(text % error)
         else:
             self._close()
             self._take(settings)
+            self._status.count("reloads_total", "success")
             log.info("configuration reloaded")
         self._why = "reload"
         self._resync_due = self._clock()

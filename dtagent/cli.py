@@ -253,3 +253,7 @@ def _check_config(options: argparse.Namespace) -> None:
     for file in sources.files(options.config):
         _print(f"# from {file}")
     print(as_toml(settings))
+    if textfile := settings.metrics.textfile:
+        from dtagent.host import metrics
+
+        metrics.check(textfile)

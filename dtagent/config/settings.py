@@ -131,6 +131,13 @@ class NfdTable(Table):
 
 
 @dataclass(frozen=True)
+class MetricsTable(Table):
+    """`[metrics]`: a file for node_exporter's textfile collector. Empty: none."""
+
+    textfile: Text = ""
+
+
+@dataclass(frozen=True)
 class Rule(Table):
     """`[[rules]]`: one property as a label, or without one the number of the nodes."""
 
@@ -152,6 +159,7 @@ class Settings(Table):
     labels: LabelsTable = LabelsTable()
     overlays: OverlaysTable = OverlaysTable()
     nfd: NfdTable = NfdTable()
+    metrics: MetricsTable = MetricsTable()
 
 
 def as_toml(settings: Settings) -> str:

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -138,6 +139,13 @@ class Status:
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
         self.report = Report()
+        self.counts: defaultdict[tuple[str, str], float] = defaultdict(float)  # see metrics.py
+        self.textfile = ""
+        self._problem = ""
+
+    def count(self, name: str, value: str, number: float = 1) -> None:
+        """Add to a counter; it is written with what is updated next."""
+        self.counts[name, value] += number
 
     def failed(self, message: str, **facts: Any) -> None:
         """Something went wrong, which is told for as long as nothing else does."""
@@ -153,12 +161,28 @@ class Status:
         before, self.report = self.report, report
         if report.status != before.status:
             self.systemd.status(report.status)
+        if self._directory and self.textfile:
+            self._write_metrics()
         if report.status and self._directory:
             try:
                 aside = self._directory / ".state.tmp"
                 write(self._directory / "state.json", json.dumps(asdict(report)), aside)
             except OSError as error:
                 log.debug("%s: %s", self._directory, error.strerror)
+
+    def _write_metrics(self) -> None:
+        from dtagent.host import metrics  # which most hosts never need
+
+        file = Path(self.textfile)
+        try:
+            lines = metrics.text(self.report, self.counts)
+            write(file, "".join(f"{line}\n" for line in lines), file.with_name(f".{file.name}.new"))
+            problem = ""
+        except OSError as error:
+            problem = metrics.problem(self.textfile, error)
+        if problem not in ("", self._problem):
+            log.warning("%s", problem)
+        self._problem = problem
 
 
 def read(directory: Path) -> Report:

@@ -101,6 +101,7 @@ class Reconciler:
             self._failed(error)
             return
         node, self._resync = outcome.node, False
+        self._status.count("publications_total", "changed" if outcome.changes else "unchanged")
         if self._failure:
             log.log(NOTICE, "%s is in reach again", outcome.place, extra=event(OUTAGE_ENDED, node))
         self._failure = self._warned = None
@@ -134,6 +135,8 @@ class Reconciler:
             log.warning("%s; trying again until it works", error, extra=extra)
         else:
             log.debug("%s", error)
+        self._status.count("publications_total", "failed")
+        self._status.count("api_errors_total", kind.__name__.removesuffix("Error"))
         self._status.failed(str(error), outage=str(error))
 
     def close(self) -> None:
