@@ -106,7 +106,7 @@ class NodePublisher(Publisher):
 
     def _follow_watch(self) -> bool:
         """Believe the newer of the last answer and what the watch shows; whether it is up."""
-        seen = self._watch.seen if self._watch and self._watch.up else None
+        seen = self._watch.seen if self._watch else None
         if seen and self._observed and seen.version >= self._observed.version:
             self._observed = seen
         return seen is not None
