@@ -53,8 +53,10 @@ def decide(nodes: Iterable[Node], settings: Settings, overlays: Iterable[str] = 
             labels[rule.label] = value
             if settings.publish == "nfd" and "/" not in rule.label:
                 notes.append(f"{rule.label}: nfd-master puts it in feature.node.kubernetes.io")
-    if settings.overlays.labels:
-        labels |= _overlay_labels(overlays, notes)
+    for name in sorted(overlays) if settings.overlays.labels else ():
+        what = f"overlay {names.quoted(name)}"
+        if key := _fitted(OVERLAY_PREFIX, name, name, what, notes):
+            labels[key] = "applied"
     keys = sorted(labels)
     if dropped := ", ".join(_few(keys[MAX_LABELS:], NAMED_MAX)):
         notes.insert(0, f"dropped, more than {MAX_LABELS} labels: {dropped}")
@@ -64,15 +66,14 @@ def decide(nodes: Iterable[Node], settings: Settings, overlays: Iterable[str] = 
 def _counts(nodes: Iterable[Node], settings: Settings, notes: list[str]) -> dict[str, str]:
     found: Counter[str] = Counter()
     keys: dict[str, str] = {}
-    spellings: defaultdict[str, list[str]] = defaultdict(list)
     for node in nodes:
-        compatibles = node.strings("compatible")
-        for compatible in compatibles:
-            if compatible not in keys:
-                keys[compatible] = _key(compatible, settings, notes)
-                spellings[keys[compatible]].append(names.quoted(compatible))
+        compatibles = dict.fromkeys(node.strings("compatible"))
+        keys |= {text: _key(text, settings, notes) for text in compatibles if text not in keys}
         # Two of one key are one; "" stands for those that have none.
-        found.update({keys[compatible] for compatible in compatibles} - {""})
+        found.update({keys[text] for text in compatibles} - {""})
+    spellings = defaultdict(list)
+    for text, key in keys.items():
+        spellings[key].append(names.quoted(text))
     for key, several in spellings.items():
         if key and len(several) > 1:
             notes.append(f"{key}: counts {', '.join(_few(sorted(several), NAMED_MAX))} together")
@@ -84,14 +85,6 @@ def _few(texts: Iterable[str], most: int) -> tuple[str, ...]:
     every = tuple(dict.fromkeys(texts))
     more = len(every) - most
     return (*every[:most], f"and {more} more") if more > 0 else every
-
-
-def _overlay_labels(overlays: Iterable[str], notes: list[str]) -> dict[str, str]:
-    keys = (
-        _fitted(OVERLAY_PREFIX, name, name, f"overlay {names.quoted(name)}", notes)
-        for name in sorted(overlays)
-    )
-    return {key: "applied" for key in keys if key}
 
 
 def _key(compatible: str, settings: Settings, notes: list[str]) -> str:
