@@ -31,12 +31,21 @@ def label_key_problem(key: str) -> str | None:
         return f"{quoted(domain)} is no domain: lower-case letters, digits, '-' and '.'"
     if reserved := _RESERVED.search(domain):
         return f"{reserved[1]} and its subdomains are Kubernetes' own; use a domain of yours"
-    if not _NAME.match(name) or len(name) > NAME_MAX:
-        return (
-            f"{quoted(name)} is no label name: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
-            "with a letter or digit at both ends"
-        )
-    return None
+    return _name_problem(name, "label name")
+
+
+def label_value_problem(value: str) -> str | None:
+    """Say why `value` cannot be a label's, or None when it can; an empty one can."""
+    return _name_problem(value, "label value") if value else None
+
+
+def _name_problem(name: str, what: str) -> str | None:
+    if len(name) <= NAME_MAX and _NAME.match(name):
+        return None
+    return (
+        f"{quoted(name)} is no {what}: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
+        "with a letter or digit at both ends"
+    )
 
 
 def prefix_problem(prefix: str) -> str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -170,20 +170,28 @@ def _failure(place: str, error: OSError) -> Exception:
     return TreeError(f"{one_line(place)}: {error.strerror}; the devicetree cannot be read")
 
 
-def select(nodes: Iterable[Node], selectors: Sequence[Selector]) -> list[list[Node]]:
-    """For each selector the nodes that it chooses, in one walk and in the tree's order."""
-    groups: list[list[Node]] = [[] for _ in selectors]
-    kinds = {selector.kind for selector in selectors}
+def select(
+    nodes: Iterable[Node], selectors: Iterable[str]
+) -> tuple[dict[str, list[Node]], dict[str, set[str]]]:
+    """For each selector the nodes that it chooses, in one walk and in the tree's order.
+
+    And for each kind of selector that there is, all that one could have chosen.
+    """
+    parsed = [Selector.parse(text) for text in dict.fromkeys(selectors)]
+    chosen: dict[str, list[Node]] = {selector.text: [] for selector in parsed}
+    there: dict[str, set[str]] = {selector.kind: set() for selector in parsed}
     for node in nodes:
         texts = {"path": [node.path], "name": [node.name]}
-        if "compatible" in kinds:
+        if "compatible" in there:
             texts["compatible"] = node.strings("compatible")
-        for selector, group in zip(selectors, groups, strict=True):
+        for kind, several in there.items():
+            several.update(texts[kind])
+        for selector in parsed:
             if any(map(selector.pattern.match, texts[selector.kind])):
-                group.append(node)
-        if all(selector.text == "/" for selector in selectors):
+                chosen[selector.text].append(node)
+        if all(text == "/" for text in chosen):
             break
-    return groups
+    return chosen, there
 
 
 def scan(tree: Tree, decide: Callable[[Iterable[Node]], T]) -> T:
