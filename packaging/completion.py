@@ -30,7 +30,9 @@ def main() -> None:
     for action in actions(command):
         if complete := COMPLETED.get(str(action.metavar)):
             action.complete = complete  # type: ignore[attr-defined]
-    print(shtab.complete(command, shell=sys.argv[1]))
+    script = shtab.complete(command, shell=sys.argv[1])
+    # shtab 1.5.5, that of Debian 12, offers the first choice alone.
+    print(script.replace("${current_action_choices}", "${current_action_choices[*]}"))
 
 
 main()
