@@ -32,7 +32,13 @@ def main() -> None:
             action.complete = complete  # type: ignore[attr-defined]
     script = shtab.complete(command, shell=sys.argv[1])
     # shtab 1.5.5, that of Debian 12, offers the first choice alone.
-    print(script.replace("${current_action_choices}", "${current_action_choices[*]}"))
+    for old, new in (
+        ('_choices"\n', '_choices[@]"\n'),
+        ('="${!current_action_choices_var}"', '=("${!current_action_choices_var}")'),
+        ('"${current_action_choices}"', '"${current_action_choices[*]}"'),
+    ):
+        script = script.replace(old, new)
+    print(script)
 
 
 main()
