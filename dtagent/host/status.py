@@ -10,11 +10,12 @@ import json
 import logging
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dtagent.errors import DtagentError
+from dtagent.host.log import NOTICE
 from dtagent.host.systemd import Systemd
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Status:
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
         self._report: Report | None = None
-        self._failure = ""
+        self._failure = self._unwritten = ""
 
     def report(self, report: Report) -> None:
         """How it stands with the labels."""
@@ -90,20 +91,39 @@ class Status:
         self.systemd.status(report.status)
         if self._directory is None:
             return
-        aside = self._directory / ".state.tmp"
+        state, aside = self._directory / "state.json", self._directory / ".state.tmp"
+        unwritten = ""
         try:
             aside.write_text(json.dumps({**asdict(report), "overlays": sorted(report.overlays)}))
             aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
-            aside.replace(self._directory / "state.json")
+            aside.replace(state)
         except OSError as error:
-            log.debug("%s: %s", aside, error.strerror)
+            unwritten = f"{state}: {error.strerror}"
+            with suppress(OSError):
+                state.write_bytes(b"")  # takes no room: what it says must not outlive its truth
+        if unwritten and not self._unwritten:
+            log.warning("%s; dtagent status shows nothing until it can be written", unwritten)
+        elif self._unwritten and not unwritten:
+            log.log(NOTICE, "%s can be written again", state)
+        self._unwritten = unwritten
+
+    def retry(self) -> None:
+        """Write what could not be written, the disk being full say."""
+        if self._unwritten:
+            self._write()
 
 
 def read(directory: Path) -> Report:
     """What the running agent last did; DtagentError if none runs here."""
     file = directory / "state.json"
     try:
-        report = Report(**json.loads(file.read_text()))
+        text = file.read_text()
+        if not text:
+            raise DtagentError(
+                f"{file}: could not be written, so how it stands is not known here: see df "
+                f"{directory}, and systemctl status dtagent"
+            )
+        report = Report(**json.loads(text))
     except FileNotFoundError as error:
         raise DtagentError("dtagent does not run: systemctl status dtagent says why") from error
     except (OSError, ValueError, TypeError) as error:
