@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     import urllib3 as urllib3  # said twice: for others
 else:
     urllib3 = importlib.import_module("urllib3")
+# It would say at each attempt, in two lines, that the clock is wrong: the failure says so once.
+urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
 
 
 def connections(credentials: Credentials) -> urllib3.PoolManager:
