@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dtagent.errors import DtagentError
+from dtagent.host import status
 from dtagent.host.status import runtime_directory
+from dtagent.host.systemd import Systemd
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
@@ -61,6 +64,27 @@ def test_status_tells_what_is_on_the_node_and_when_it_is_not_all_well(
     agent.popen.wait()
     assert host.run("status") == 1
     assert "was killed" in capsys.readouterr().err
+
+
+def test_a_state_that_cannot_be_written_is_told_and_none_that_is_old_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """/dev/full has no room, whatever the disk has (full(4))."""
+    reports = status.Status(Systemd({}), tmp_path)
+    reports.report(status.Report("all is well", healthy=True))
+    (tmp_path / ".state.tmp").symlink_to("/dev/full")
+    for _ in range(2):
+        reports.report(status.Report("waiting", healthy=False))
+    with pytest.raises(DtagentError, match=r"state\.json: could not be written"):
+        status.read(tmp_path)
+    (tmp_path / ".state.tmp").unlink()
+    reports.retry()
+    assert status.read(tmp_path).status == "waiting"
+    state = tmp_path / "state.json"
+    assert [record.message for record in caplog.records] == [
+        f"{state}: No space left on device; dtagent status shows nothing until it can be written",
+        f"{state} can be written again",
+    ]
 
 
 def test_status_without_an_agent_says_where_to_look(
