@@ -70,6 +70,7 @@ def test_a_state_that_cannot_be_written_is_told_and_none_that_is_old_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """/dev/full has no room, whatever the disk has (full(4))."""
+    caplog.set_level("INFO", "dtagent")
     reports = status.Status(Systemd({}), tmp_path)
     reports.report(status.Report("all is well", healthy=True))
     (tmp_path / ".state.tmp").symlink_to("/dev/full")

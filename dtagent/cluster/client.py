@@ -82,7 +82,8 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
     settings = Configuration(host=credentials.server)
     environment = {} if _is_loopback(credentials.server) else getproxies_environment()
     settings.proxy = credentials.proxy_url or environment.get("https")
-    settings.no_proxy = "" if credentials.proxy_url else environment.get("no", "")
+    no_proxy = "" if credentials.proxy_url else environment.get("no", "")
+    settings.no_proxy = no_proxy.replace("[", "").replace("]", "")  # as Go's programs read it
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
     manager: urllib3.PoolManager = REST.RESTClientObject(settings).pool_manager
