@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         ("publish", _publish, "scan, bring the Node up to date once, and stop"),
         ("check-config", _check_config, "validate the configuration and print what is in effect"),
         ("status", _status, "say what the running agent last did; fails while not all is well"),
+        ("doctor", _doctor, "try each thing that the agent needs, and name the remedies"),
         ("clear", _clear, "take our labels off the Node"),
     ):
         title = f"{text[0].upper()}{text[1:]}."
@@ -99,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("run", "publish"):
             text = "print each patch, send and write nothing"
             command.add_argument("--dry-run", action="store_true", help=text)
+        if name == "doctor":
+            text = "leave out the service, and try the rest as this shell and not as the service"
+            command.add_argument("--no-unit", action="store_true", help=text)
+            text = "a line a check (default), or JSON"
+            command.add_argument("-o", dest="output", choices=("text", "json"), help=text)
         if name == "scan":
             text = "read a DTB file, not a live tree"
             command.add_argument("--dtb", type=Path, metavar="FILE", help=text)
@@ -218,6 +224,18 @@ def _status(options: argparse.Namespace) -> None:
     _print(last.status)
     for key, value in last.labels.items():
         _print(f"{key}: {value}")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from dtagent.doctor.unit import examine
+
+    checks = examine(partial(_settings, options), _labels, unit=not options.no_unit)
+    if options.output == "json":
+        print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print(*checks, sep="\n")
+    if failed := [check.name for check in checks if check.status == "failure"]:
+        raise DtagentError(f"not well: {', '.join(failed)}")
 
 
 def _clear(options: argparse.Namespace) -> None:

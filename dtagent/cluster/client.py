@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import ipaddress
-import ssl
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -89,7 +88,7 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
     options = manager.connection_pool_kw
     for option in ("ca_certs", "ca_cert_data", "cert_file", "key_file"):
         options.pop(option, None)
-    options.update(ssl_context=credentials.context, cert_reqs=ssl.CERT_REQUIRED)
+    options.update(ssl_context=credentials.context, cert_reqs=credentials.context.verify_mode)
     return manager
 
 

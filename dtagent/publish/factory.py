@@ -27,14 +27,14 @@ def publisher(
         return DryRun(settings.node)
     file = settings.nfd.features_file
     if settings.publish == "nfd":
-        return NfdPublisher(file, partial(_node_has_none_of_ours, settings.node))
+        return NfdPublisher(file, partial(node_has_none_of_ours, settings.node))
     if os.path.lexists(file):
         text = '%s stays from publish = "nfd", and nfd-master goes on publishing it: remove it'
         log.warning(text, file)
     return NodePublisher(settings.node, changed)
 
 
-def _node_has_none_of_ours(settings: NodeTable) -> bool:
+def node_has_none_of_ours(settings: NodeTable) -> bool:
     """Warn of labels that we put on the Node ourselves once; false while nobody can say.
 
     Those are not nfd-master's to change.
