@@ -158,8 +158,8 @@ def test_a_wrong_ca(host: Host, doctor: Doctor) -> None:
     assert doctor(ok=False) == well_but(
         NO_CERTIFICATE
         + """\
-failure  certificates: SERVER: TLS: certificate verify failed: unable to get local issuer certificate \
-(directly)
+failure  certificates: SERVER: TLS: certificate verify failed: unable to get local issuer \
+certificate (directly)
          > give certificate-authority this cluster's CA: have the host join again
 """
     )
