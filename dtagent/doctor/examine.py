@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ from dtagent.errors import DtagentError
 from dtagent.names import printable
 
 log = logging.getLogger(__name__)
-TITLES = {"ok": "OK"}  # on a terminal; the other states are shown as they are
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class Check:
     remedy: str = ""
 
     def __str__(self) -> str:
-        line = f"{TITLES.get(self.status, self.status):8} {self.name}: {self.message}"
+        status = "OK" if self.status == "ok" else self.status
+        line = f"{status:8} {self.name}: {self.message}"
         return f"{line}\n{'':8} > {self.remedy}" if self.remedy else line
 
 
@@ -41,11 +40,9 @@ class Skipped(Exception):
 
 
 class _Said(logging.Handler):
-    """What is logged while a check runs, in place of showing it."""
+    """Keeps what is logged while a check runs, in place of showing it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
+    records: list[logging.LogRecord]
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
@@ -54,23 +51,16 @@ class _Said(logging.Handler):
         return "; ".join(each.getMessage() for each in self.records if each.levelno >= level)
 
 
-@contextmanager
-def _listening() -> Iterator[_Said]:
+def run(checks: Sequence[Callable[..., tuple[Any, str]]], found: dict[str, Any]) -> list[Check]:
+    """Run each check of which all that it needs is in `found`, and put there what it finds."""
     logger, said = logging.getLogger("dtagent"), _Said()
     before, logger.handlers = logger.handlers, [said]
     try:
-        yield said
+        return [_result(check, found, said) for check in checks]
     finally:
         logger.handlers = before
-
-
-def run(checks: Sequence[Callable[..., tuple[Any, str]]], found: dict[str, Any]) -> list[Check]:
-    """Run each check of which all that it needs is in `found`, and put there what it finds."""
-    with _listening() as said:
-        results = [_result(check, found, said) for check in checks]
-    if api := found.get("identity"):
-        api.close()
-    return results
+        if api := found.pop("identity", None):
+            api.close()
 
 
 def _result(check: Callable[..., tuple[Any, str]], found: dict[str, Any], said: _Said) -> Check:
@@ -78,7 +68,7 @@ def _result(check: Callable[..., tuple[Any, str]], found: dict[str, Any], said: 
     if missing := [_name(need) for need in needs if need not in found]:
         return Check(name, "skipped", f"needs {missing[0]}")
     logging.getLogger("dtagent").setLevel(logging.INFO)  # which a configuration just read may lower
-    said.records.clear()
+    said.records = []
     try:
         found[check.__name__], message = check(*(found[need] for need in needs))
     except Skipped as reason:

@@ -13,7 +13,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dtagent.config.settings import Settings
 from dtagent.doctor import host
@@ -38,10 +40,9 @@ def examine(
     def here() -> list[Check]:
         return run(host.CHECKS, {"load": load, "scan": scan})
 
-    found: dict[str, object] = {"here": here}
+    found: dict[str, Any] = {"here": here}
     checks = run(CHECKS, found) if unit else []
-    tried: list[Check] = found.get("unit_sandbox") or here()  # type: ignore[assignment]
-    return [*tried, *checks]
+    return [*(found.get("unit_sandbox") or here()), *checks]
 
 
 def _output(*command: str) -> str:
@@ -75,12 +76,10 @@ def unit_active(unit_installed: Shown) -> tuple[None, str]:
 
 
 def unit_alone(unit_installed: Shown) -> tuple[None, str]:
-    try:
+    with suppress(DtagentError):  # none runs
         pid = status.read(status.runtime_directory()).pid
-    except DtagentError:
-        return None, "no other dtagent runs"
-    if str(pid) != unit_installed["MainPID"]:
-        raise DtagentError(f"dtagent runs as process {pid} outside the service, and holds its lock")
+        if str(pid) != unit_installed["MainPID"]:
+            log.error("dtagent runs as process %s outside the service, and holds its lock", pid)
     return None, "no other dtagent runs"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.machine import Result
+from tests.process import wait_for
 
 from .site import KUBECONFIG, Site
 
@@ -37,7 +38,13 @@ def test_a_kubeconfig_that_the_sandbox_hides(site: Site) -> None:
     site.machine.run("systemctl daemon-reload && systemctl restart dtagent", check=True)
     checks, result = doctor(site)
     assert result.status == 1
-    assert checks["kubeconfig"]["status"] == "failure", result
+    assert checks["kubeconfig"] == {
+        "name": "kubeconfig",
+        "status": "failure",
+        "message": f"{KUBECONFIG}: Permission denied; "
+        "the unit's sandbox may deny it, see dtagent(8)",
+        "remedy": "run it as root; else let the unit read it: dtagent(8)",
+    }
     assert checks["unit-sandbox"] == {
         "name": "unit-sandbox",
         "status": "failure",
@@ -61,4 +68,22 @@ def test_a_masked_unit(site: Site) -> None:
     }
     assert checks["unit-active"]["message"] == "needs unit-installed"
     site.machine.run(checks["unit-installed"]["remedy"], check=True)
+    all_is_well(site)
+
+
+def test_an_agent_that_somebody_runs_by_hand(site: Site) -> None:
+    site.machine.run("systemctl stop dtagent && mkdir -p /run/dtagent", check=True)
+    unit = "systemd-run --quiet --unit=by-hand dtagent run"
+    site.machine.run(unit, check=True)
+    wait_for(site.machine.path("/run/dtagent/state.json").exists, "an agent by hand")
+    pid = site.machine.run("systemctl show by-hand -p MainPID --value", check=True).stdout.strip()
+    checks, result = doctor(site)
+    assert result.status == 1
+    assert checks["unit-alone"] == {
+        "name": "unit-alone",
+        "status": "failure",
+        "message": f"dtagent runs as process {pid} outside the service, and holds its lock",
+        "remedy": "end that process, then: systemctl restart dtagent",
+    }
+    site.machine.run("systemctl stop by-hand && systemctl restart dtagent", check=True)
     all_is_well(site)
