@@ -103,14 +103,15 @@ def _parser() -> argparse.ArgumentParser:
         if name == "doctor":
             text = "leave out the service, and try the rest as this shell and not as the service"
             command.add_argument("--no-unit", action="store_true", help=text)
-            text = "a line a check (default), or JSON"
-            command.add_argument("-o", dest="output", choices=("text", "json"), help=text)
         if name == "scan":
             text = "read a DTB file, not a live tree"
             command.add_argument("--dtb", type=Path, metavar="FILE", help=text)
             text = "key: value lines (default), JSON with notes, or Node Feature Discovery's lines"
             kinds = ("text", "json", "nfd")
             command.add_argument("-o", dest="output", choices=kinds, default="text", help=text)
+        if name in ("status", "doctor"):
+            text = "lines for people (default), or JSON"
+            command.add_argument("-o", dest="output", choices=kinds[:2], default="text", help=text)
     return parser
 
 
@@ -219,11 +220,10 @@ def _status(options: argparse.Namespace) -> None:
     from dtagent.host import status
 
     last = status.read(status.runtime_directory())
+    for line in [last.as_json()] if options.output == "json" else map(printable, last.lines()):
+        print(line)
     if not last.healthy:
         raise DtagentError(last.status)
-    _print(last.status)
-    for key, value in last.labels.items():
-        _print(f"{key}: {value}")
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -250,7 +250,7 @@ def _clear(options: argparse.Namespace) -> None:
         labels = {}  # they only help where the Node's managedFields were reset
     with only_writer(runtime_directory(), create=False):
         if settings.publish == "nfd" or os.path.lexists(settings.nfd.features_file):
-            _report(NfdPublisher(settings.nfd.features_file).clear())
+            _report(NfdPublisher(settings).clear())
         with closing(NodePublisher(settings.node)) as publisher:
             _report(publisher.clear(labels))
 
@@ -269,3 +269,7 @@ def _check_config(options: argparse.Namespace) -> None:
     for file in sources.files(options.config):
         _print(f"# from {file}")
     print(as_toml(settings))
+    if textfile := settings.metrics.textfile:
+        from dtagent.host import metrics
+
+        metrics.check(textfile)

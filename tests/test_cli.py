@@ -15,7 +15,7 @@ from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
 from dtagent import __version__, cli
 from dtagent.config import sources
-from dtagent.host.status import Report, Status, runtime_directory
+from dtagent.host.status import Status, runtime_directory
 from dtagent.host.systemd import Systemd
 from tests.dtb import dtb
 
@@ -148,11 +148,15 @@ def test_status_writes_out_what_would_be_more_than_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A folder's name under configfs may hold any bytes; nobody's terminal should obey them."""
-    report = Report("on a; overlays: \x1b]0;x\x07, \udcff", True, {"e.org/a": "\x9b1m"})
-    Status(Systemd({}), runtime_directory()).report(report)
+    status = Status(Systemd({}), runtime_directory())
+    overlays = ["\x1b]0;x\x07", "\udcff"]
+    status.update(place="a", at="then", labels={"e.org/a": "\x9b1m"}, overlays=overlays)
     assert dtagent("status") == 0
-    expected = "on a; overlays: \\x1b]0;x\\x07, \\udcff\ne.org/a: \\x9b1m\n"
-    assert capsys.readouterr() == (expected, "")
+    out, err = capsys.readouterr()
+    first, *_, last = out.splitlines()
+    assert first == "1 label true on a at then; overlays: \\x1b]0;x\\x07, \\udcff"
+    assert last == "e.org/a: \\x9b1m"
+    assert err == ""
 
 
 def test_without_pylibfdt_a_dtb_names_the_extra(

@@ -50,12 +50,14 @@ def test_the_reference_configuration_has_every_key(with_rules: Path) -> None:
         for part in key.split("."):
             assert part in table, f"{key} is not in the reference configuration"
             table = table[part]
-    assert set(written["rules"][0]) == keys(Rule("a"))
+    # A constant stands in place of what reads a property: it is shown as a comment.
+    assert {*written["rules"][0], "value"} == keys(Rule("a"))
+    assert "\n# value = " in with_rules.read_text() or "\n value = " in with_rules.read_text()
 
 
 def test_the_reference_configurations_rule_is_one(with_rules: Path) -> None:
     (rule,) = sources.load(with_rules).rules
-    assert rule == Rule(label="devicetree.org/model", node="/", property="model")
+    assert rule == Rule(label="devicetree.org/model", node="/", property="model", index=0)
 
 
 def test_the_man_page_of_the_configuration_has_every_key() -> None:

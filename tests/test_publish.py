@@ -368,7 +368,7 @@ def test_a_kubeconfig_is_read_once_for_a_connection_and_not_for_each_change(
     reconciler = Reconciler(Status(Systemd({})))
     reconciler.use(publisher)
     for number in "1", "2", "3":
-        reconciler.want({PREFIX + "a": number}, frozenset(), resync=False)
+        reconciler.want({PREFIX + "a": number}, resync=False)
         reconciler.step()
         assert host.labels == {PREFIX + "a": number}
     assert len(parsed) == 1

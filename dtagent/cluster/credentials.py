@@ -8,7 +8,6 @@ files and would run the programs that a kubeconfig may name. Format: client-go's
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import re
 import stat
@@ -56,8 +55,10 @@ def load(source: Path, files: Files) -> Credentials:
                 f"{source}: uses an {refused} plugin, which dtagent does not run; "
                 "give [node] kubeconfig a file with a certificate or a token"
             )
-    server = str(cluster.get("server", ""))
-    if not server.startswith("https://"):
+    server, host = str(cluster.get("server", "")), None
+    with contextlib.suppress(ValueError):
+        host = urlsplit(server).hostname
+    if not (host and server.startswith("https://")):
         raise CredentialsError(f"{source}: server {server!r} is not an https:// address")
     if cluster.get("insecure-skip-tls-verify"):
         raise CredentialsError(
@@ -70,7 +71,7 @@ def load(source: Path, files: Files) -> Credentials:
         if data := table.get(f"{key}-data"):
             try:
                 return base64.b64decode(str(data), validate=True)
-            except (binascii.Error, ValueError) as error:
+            except ValueError as error:
                 raise CredentialsError(f"{source}: {key}-data is not base64") from error
         return files.read(source.parent / str(table[key])) if table.get(key) else None
 
@@ -80,7 +81,7 @@ def load(source: Path, files: Files) -> Credentials:
         server=server.rstrip("/"),
         context=tls.context(
             source,
-            tls_server_name or _host(source, server),
+            tls_server_name or host,
             pem(cluster, "certificate-authority"),
             certificate + b"\n" + key if certificate and key else None,
         ),
@@ -90,13 +91,6 @@ def load(source: Path, files: Files) -> Credentials:
         certificate=certificate,
         exposed=_exposed(source, user),
     )
-
-
-def _host(source: Path, server: str) -> str:
-    try:
-        return urlsplit(server).hostname or ""
-    except ValueError as error:
-        raise CredentialsError(f"{source}: server {server!r} is no address") from error
 
 
 def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:

@@ -27,9 +27,11 @@ from dtagent.cluster.transport import Transport
 from dtagent.config.settings import Settings
 from dtagent.doctor.examine import Skipped, log
 from dtagent.errors import CredentialsError, NodeError, RefusedError, UnauthorizedError
+from dtagent.host import metrics
 from dtagent.overlays import configfs
 from dtagent.overlays.watch import OverlayWatch
-from dtagent.publish.factory import node_has_none_of_ours, publisher
+from dtagent.publish.factory import publisher
+from dtagent.publish.nfd import NfdPublisher
 from dtagent.tree.labels import Labels
 
 CLOCK_SKEW = 60.0  # seconds: a certificate is backdated by as much or more; leases last 40
@@ -43,6 +45,8 @@ T = TypeVar("T")
 
 def configuration(load: Callable[[], Settings]) -> tuple[Settings, str]:
     settings = load()
+    if settings.metrics.textfile:
+        metrics.check(settings.metrics.textfile)
     return settings, "the defaults" if settings == Settings() else "valid"
 
 
@@ -74,7 +78,7 @@ def nfd(configuration: Settings) -> tuple[None, str]:
     if configuration.publish == "node":
         publisher(configuration).close()
         return None, "not in use, and no features file is left"
-    node_has_none_of_ours(configuration.node)
+    NfdPublisher(configuration).look()
     if not os.access(file.parent, os.W_OK):
         log.error("%s: cannot be written", file)
     return None, f"{file} can be written"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 REMEDIES = (
+    ("configuration:.*metrics.conf", "make the folder, and use the unit's drop-in metrics.conf"),
     ("configuration:", "correct what it names; `dtagent check-config` tries it"),
     ("devicetree:", "correct [devicetree] root and nodes; a PC has no devicetree, and no labels"),
     ("overlays:.*sysctl", "raise it by `sysctl -w`, and in /etc/sysctl.d for the next boot"),

@@ -9,10 +9,13 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from dtagent.errors import DtagentError
 from dtagent.host.systemd import Systemd
@@ -54,49 +57,132 @@ def only_writer(directory: Path, create: bool) -> Iterator[None]:
         yield
 
 
+def wall_time(later: float = 0) -> str:
+    """What the wall clock shows, or will so many seconds later, as ISO 8601 has it."""
+    at = datetime.now().astimezone() + timedelta(seconds=later)
+    return at.isoformat(timespec="seconds")
+
+
+def write(file: Path, text: str, aside: Path) -> None:
+    """Replace a file that everybody may read in one step; `aside` is where it is made."""
+    aside.write_text(text)
+    aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
+    aside.replace(file)
+
+
 @dataclass(frozen=True)
 class Report:
-    """What an agent last did: the line that `systemctl status` shows, and what is behind it."""
+    """What an agent last did, and how it stands with the labels since when."""
 
-    status: str
-    healthy: bool
-    labels: Mapping[str, str] = field(default_factory=dict)
-    overlays: Collection[str] = ()
     pid: int = field(default_factory=os.getpid)
+    since: str = field(default_factory=wall_time)
+    tree_failure: str = ""
+    outage: str = ""
+    place: str = ""
+    at: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    left_alone: Sequence[str] = ()
+    overlays: Sequence[str] = ()
+    next_resync: str = ""
+    last_change: Mapping[str, Any] = field(default_factory=dict)  # at, changes, why
+    last_error: Mapping[str, str] = field(default_factory=dict)  # at, message
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self.place) and not (self.tree_failure or self.outage)
+
+    @property
+    def status(self) -> str:
+        """The line that `systemctl status` shows; "" while there is nothing to say."""
+        if self.tree_failure:
+            return f"cannot read the devicetree: {self.tree_failure}"
+        if self.outage:
+            return f"waiting since {shown(self.since)}: {self.outage}"
+        if not self.place:
+            return ""
+        noun = "label" if len(self.labels) == 1 else "labels"
+        text = f"{len(self.labels)} {noun} true on {self.place} at {shown(self.at)}"
+        for what, names in (("overlays", self.overlays), ("left alone", self.left_alone)):
+            text += f"; {what}: {', '.join(names)}" if names else ""
+        return text
+
+    def lines(self) -> Iterator[str]:
+        """All of it for people; what is wrong, if something is, they are told otherwise."""
+        if self.healthy:
+            yield self.status
+        details = [("so since", self.since, "")]
+        if change := self.last_change:
+            text = f": {', '.join(change['changes'])} ({change['why']})"
+            details.append(("last change", change["at"], text))
+        if error := self.last_error:
+            details.append(("last error", error["at"], f": {error['message']}"))
+        details.append(("next resync", self.next_resync, ""))
+        for what, at, text in details:
+            yield f"  {what + ':':13}{shown(at)}{text}"
+        for key, value in self.labels.items():
+            yield f"{key}: {value}"
+
+    def as_json(self) -> str:
+        return json.dumps(
+            {"healthy": self.healthy, "status": self.status, **asdict(self)}, indent=2
+        )
+
+
+def shown(at: str) -> str:
+    """A time of `wall_time` for people on this host."""
+    return at[:19].replace("T", " ")
 
 
 class Status:
-    """Reports to systemd and to the file in `directory`; a dry run has none, and leaves no file."""
+    """Tells systemd, and the file in `directory`; a dry run has none, and leaves no file."""
 
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
-        self._report: Report | None = None
-        self._failure = ""
+        self.report = Report()
+        self.counts: defaultdict[tuple[str, str], float] = defaultdict(float)  # see metrics.py
+        self.textfile = ""
+        self._problem = ""
 
-    def report(self, report: Report) -> None:
-        """How it stands with the labels."""
-        self._report = report
-        self._write()
+    def count(self, name: str, value: str, number: float = 1) -> None:
+        """Add to a counter; it is written with what is updated next."""
+        self.counts[name, value] += number
 
-    def failure(self, text: str) -> None:
-        """What keeps us from knowing how it stands is shown in its place, until it is over: ""."""
-        self._failure = text
-        self._write()
+    def failed(self, message: str, **facts: Any) -> None:
+        """Something went wrong, which is told for as long as nothing else does."""
+        self.update(last_error={"at": wall_time(), "message": message}, **facts)
 
-    def _write(self) -> None:
-        report = Report(self._failure, healthy=False) if self._failure else self._report
-        if report is None:
+    def update(self, **facts: Any) -> None:
+        """Fields of the report that are to be others from now on."""
+        report = replace(self.report, **facts)
+        if report.healthy != self.report.healthy:
+            report = replace(report, since=wall_time())
+        if report == self.report:
             return
-        self.systemd.status(report.status)
-        if self._directory is None:
-            return
-        aside = self._directory / ".state.tmp"
+        before, self.report = self.report, report
+        if report.status != before.status:
+            self.systemd.status(report.status)
+        if self._directory and self.textfile:
+            self._write_metrics()
+        if report.status and self._directory:
+            try:
+                aside = self._directory / ".state.tmp"
+                write(self._directory / "state.json", json.dumps(asdict(report)), aside)
+            except OSError as error:
+                log.debug("%s: %s", self._directory, error.strerror)
+
+    def _write_metrics(self) -> None:
+        from dtagent.host import metrics  # which most hosts never need
+
+        file = Path(self.textfile)
         try:
-            aside.write_text(json.dumps({**asdict(report), "overlays": sorted(report.overlays)}))
-            aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
-            aside.replace(self._directory / "state.json")
+            lines = metrics.text(self.report, self.counts)
+            write(file, "".join(f"{line}\n" for line in lines), file.with_name(f".{file.name}.new"))
+            problem = ""
         except OSError as error:
-            log.debug("%s: %s", aside, error.strerror)
+            problem = metrics.problem(self.textfile, error)
+        if problem not in ("", self._problem):
+            log.warning("%s", problem)
+        self._problem = problem
 
 
 def read(directory: Path) -> Report:
