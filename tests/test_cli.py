@@ -13,7 +13,7 @@ import pytest
 
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
-from dtagent import __version__, cli
+from dtagent import __version__, cli, commands
 from dtagent.config import sources
 from dtagent.host.status import Status, runtime_directory
 from dtagent.host.systemd import Systemd
@@ -268,7 +268,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def broken(_: object) -> None:
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr(cli, "_settings", broken)
+    monkeypatch.setattr(commands, "settings_of", broken)
     assert refused(capsys, "scan") == (
         1,
         "dtagent: internal error, please report it: RuntimeError: unforeseen "
@@ -282,3 +282,30 @@ def test_what_nobody_foresaw_is_one_line_too(
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert dtagent("--version") == 0
     assert capsys.readouterr().out == f"dtagent {__version__}\n"
+
+
+COMMANDS = ["run", "scan", "publish", "check-config", "status", "clear"]
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_help_is_within_80_columns_on_any_terminal_and_ends_with_an_example(
+    command: str | None,
+    columns: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert dtagent(*filter(None, [command]), "--help") == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert printed.splitlines()[-2] == "example:"
+    example = printed.splitlines()[-1].split()
+    assert example[0] == "dtagent"
+    options = cli.parser().parse_args(example[1:])
+    assert options.command.__name__.replace("_", "-") == (command or "scan")
+
+
+def test_help_off_a_terminal_has_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dtagent("scan", "--help") == 0
+    assert "\x1b" not in capsys.readouterr().out

@@ -187,7 +187,8 @@ def test_a_list_in_the_environment_that_is_no_json_is_told_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DTAGENT_DEVICETREE__NODES", "gpu")
-    with pytest.raises(ConfigError, match=r"^environment: .*devicetree.*are JSON there$"):
+    place = "environment variable DTAGENT_DEVICETREE__NODES"
+    with pytest.raises(ConfigError, match=rf"^{place}: .*are JSON there$"):
         load()
 
 

@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[1] / "packaging/man/dtagent.toml.5"
 
 def test_the_man_pages_rules_run_on_a_real_pi(tmp_path: Path) -> None:
     try:
-        (blob,) = [board for board in corpus() if board.name == "bcm2711-rpi-4-b.dtb"]
+        blob = next(board for board in corpus() if board.name == "bcm2711-rpi-4-b.dtb")
     except CorpusUnavailable as unavailable:
         pytest.skip(f"no boards of Debian's: {unavailable}")
     examples = re.findall(r"(?s)\.Bd -literal.*?\n(.*?)\.Ed", PAGE.read_text())

@@ -60,10 +60,8 @@ def _text_problem(text: str) -> str | None:
 
 
 def _selector_problem(text: str) -> str | None:
-    if problem := _text_problem(text):
-        return problem
     names.Selector.parse(text)  # whose ValueError is as good
-    return None
+    return _text_problem(text)
 
 
 def _property_problem(text: str) -> str | None:
