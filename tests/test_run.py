@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from dtagent.host.status import runtime_directory
+from dtagent.errors import DtagentError
+from dtagent.host.status import Status, read, runtime_directory
+from dtagent.host.systemd import Systemd
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
@@ -125,6 +127,28 @@ def test_status_tells_the_last_error_while_it_lasts_and_after_it(
     agent.reload()
     wait_for(lambda: status(host, capsys)["healthy"], "its end to be told")
     assert status(host, capsys)["last_error"] == last["last_error"]
+
+
+def test_a_state_that_cannot_be_written_is_told_and_none_that_is_old_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """/dev/full has no room, whatever the disk has (full(4))."""
+    caplog.set_level("INFO", "dtagent")
+    reports = Status(Systemd({}), tmp_path)
+    reports.update(place="Node a")
+    (tmp_path / ".state.tmp").symlink_to("/dev/full")
+    for _ in range(2):
+        reports.failed("no route", outage="no route")
+    with pytest.raises(DtagentError, match=r"state\.json: could not be written"):
+        read(tmp_path)
+    (tmp_path / ".state.tmp").unlink()
+    reports.retry()
+    assert read(tmp_path).outage == "no route"
+    state = tmp_path / "state.json"
+    assert [record.message for record in caplog.records] == [
+        f"{state}: No space left on device; dtagent status shows nothing until it can be written",
+        f"{state} can be written again",
+    ]
 
 
 def test_status_without_an_agent_says_where_to_look(

@@ -68,6 +68,9 @@ except (ImportError, AttributeError):
     REST, _CONFIGURATION = _import()
 import urllib3 as urllib3  # noqa: E402 (said twice: for others)
 
+# It would say at each attempt, in two lines, that the clock is wrong: the failure says so once.
+urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
+
 
 def connections(credentials: Credentials) -> urllib3.PoolManager:
     """A pool that connects to the credentials' server, and as whom they say."""
@@ -76,7 +79,8 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
     if not settings.proxy:
         environment = getproxies_environment()
         settings.proxy = environment.get("https")
-        settings.no_proxy = f"{environment.get('no', '')},{LOOPBACK}"
+        no_proxy = f"{environment.get('no', '')},{LOOPBACK}"
+        settings.no_proxy = no_proxy.replace("[", "").replace("]", "")  # as Go's programs read it
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
     manager: urllib3.PoolManager = REST.RESTClientObject(settings).pool_manager

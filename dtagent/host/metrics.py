@@ -23,6 +23,10 @@ _COUNTERS = (
     ("api_errors_total", "kind", (), "Failed publications, by kind of failure."),
     ("reloads_total", "result", ("success", "failure"), "Reloads of the configuration."),
 )
+REMEDY = (
+    "its folder must be there, and the unit must be allowed to write in it: see the drop-in "
+    "metrics.conf among the examples"
+)
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +57,4 @@ def check(file: str) -> None:
     try:
         Path(file).parent.stat()
     except OSError as error:
-        log.warning("%s", problem(file, error))
-
-
-def problem(file: str, error: OSError) -> str:
-    """What to say when it cannot be written."""
-    return (
-        f"{file}: {error.strerror}; its folder must be there, and the unit must be allowed to "
-        "write in it: see the drop-in metrics.conf among the examples"
-    )
+        log.warning("%s: %s; %s", file, error.strerror, REMEDY)

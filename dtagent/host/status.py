@@ -11,13 +11,14 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from dtagent.errors import DtagentError
+from dtagent.host.log import NOTICE
 from dtagent.host.systemd import Systemd
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Status:
         self.report = Report()
         self.counts: defaultdict[tuple[str, str], float] = defaultdict(float)  # see metrics.py
         self.textfile = ""
-        self._problem = ""
+        self._problems: dict[Path, str] = {}  # files that cannot be written, and why
 
     def count(self, name: str, value: str, number: float = 1) -> None:
         """Add to a counter; it is written with what is updated next."""
@@ -161,35 +162,54 @@ class Status:
         before, self.report = self.report, report
         if report.status != before.status:
             self.systemd.status(report.status)
-        if self._directory and self.textfile:
-            self._write_metrics()
-        if report.status and self._directory:
-            try:
-                aside = self._directory / ".state.tmp"
-                write(self._directory / "state.json", json.dumps(asdict(report)), aside)
-            except OSError as error:
-                log.debug("%s: %s", self._directory, error.strerror)
+        self._write()
 
-    def _write_metrics(self) -> None:
-        from dtagent.host import metrics  # which most hosts never need
+    def retry(self) -> None:
+        """Write what could not be written, the disk being full say."""
+        if any(self._problems.values()):
+            self._write()
 
-        file = Path(self.textfile)
+    def _write(self) -> None:
+        if self._directory is None:
+            return
+        if self.textfile:
+            from dtagent.host import metrics  # which most hosts never need
+
+            file = Path(self.textfile)
+            text = "".join(f"{line}\n" for line in metrics.text(self.report, self.counts))
+            self._replace(file, file.with_name(f".{file.name}.new"), text, metrics.REMEDY)
+        if self.report.status:
+            file, text = self._directory / "state.json", json.dumps(asdict(self.report))
+            remedy = "dtagent status shows nothing until it can be written"
+            self._replace(file, self._directory / ".state.tmp", text, remedy)
+
+    def _replace(self, file: Path, aside: Path, text: str, remedy: str) -> None:
+        """Write one file; that it cannot be written is told once, and its end, too."""
+        before, problem = self._problems.get(file, ""), ""
         try:
-            lines = metrics.text(self.report, self.counts)
-            write(file, "".join(f"{line}\n" for line in lines), file.with_name(f".{file.name}.new"))
-            problem = ""
+            write(file, text, aside)
         except OSError as error:
-            problem = metrics.problem(self.textfile, error)
-        if problem not in ("", self._problem):
+            problem = f"{file}: {error.strerror}; {remedy}"
+            with suppress(OSError):
+                os.truncate(file, 0)  # takes no room: what it says must not outlive its truth
+        if problem and problem != before:
             log.warning("%s", problem)
-        self._problem = problem
+        elif before and not problem:
+            log.log(NOTICE, "%s can be written again", file)
+        self._problems[file] = problem
 
 
 def read(directory: Path) -> Report:
     """What the running agent last did; DtagentError if none runs here."""
     file = directory / "state.json"
     try:
-        report = Report(**json.loads(file.read_text()))
+        text = file.read_text()
+        if not text:
+            raise DtagentError(
+                f"{file}: could not be written, so how it stands is not known here: see df "
+                f"{directory}, and systemctl status dtagent"
+            )
+        report = Report(**json.loads(text))
     except FileNotFoundError as error:
         raise DtagentError("dtagent does not run: systemctl status dtagent says why") from error
     except (OSError, ValueError, TypeError) as error:
