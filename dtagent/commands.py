@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +132,18 @@ def status(options: argparse.Namespace) -> None:
         print(line)
     if not last.healthy:
         raise DtagentError(last.status)
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from dtagent.doctor.unit import examine
+
+    checks = examine(partial(settings_of, options), _labels, unit=not options.no_unit)
+    if options.output == "json":
+        print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print(*checks, sep="\n")
+    if failed := [check.name for check in checks if check.status == "failure"]:
+        raise DtagentError(f"not well: {', '.join(failed)}")
 
 
 def clear(options: argparse.Namespace) -> None:
