@@ -44,7 +44,7 @@ def settings_of(
     return replace(settings, node=node, devicetree=tree)
 
 
-def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
+def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> Labels:
     from dtagent.overlays import configfs
     from dtagent.tree import devicetree, labels
 
@@ -56,12 +56,13 @@ def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
         tree = Blob(dtb)
     elif configfs.concern(settings):
         applied = configfs.applied(configfs.find(settings.overlays.path))
-    return devicetree.scan(tree, partial(labels.decide, settings=settings, overlays=applied))
+    decide = partial(labels.decide, settings=settings, overlays=applied, near=near)
+    return devicetree.scan(tree, decide)
 
 
 def scan(options: argparse.Namespace) -> None:
     """Print the labels, and the notes on standard error."""
-    found = _labels(settings_of(options), options.dtb)
+    found = _labels(settings_of(options), options.dtb, near=True)
     if options.output == "json":
         print(json.dumps({"labels": dict(found.labels), "notes": list(found.notes)}, indent=2))
         return
