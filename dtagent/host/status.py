@@ -159,8 +159,8 @@ class Status:
             report = replace(report, since=wall_time())
         if report == self.report:
             return
-        before, self.report = self.report, report
-        if report.status != before.status:
+        self.report = report
+        if report.status:
             self.systemd.status(report.status)
         self._write()
 
