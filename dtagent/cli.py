@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
          "--config new.toml"),
         (commands.status, "say what the running agent last did; fails while not all is well",
           "-o json"),
+        (commands.doctor, "try each thing that the agent needs, and name the remedies", ""),
         (commands.clear, "take our labels off the Node",
          "--kubeconfig /etc/kubernetes/kubelet.conf"),
     ):  # fmt: skip
@@ -101,7 +102,10 @@ def parser() -> argparse.ArgumentParser:
     kinds = ("text", "json", "nfd")
     added["scan"].add_argument("-o", dest="output", choices=kinds, default="text", help=text)
     text = "lines for people (default), or JSON"
-    added["status"].add_argument("-o", dest="output", choices=kinds[:2], default="text", help=text)
+    for name in ("status", "doctor"):
+        added[name].add_argument("-o", dest="output", choices=kinds[:2], default="text", help=text)
+    text = "leave out the service, and try the rest as this shell and not as the service"
+    added["doctor"].add_argument("--no-unit", action="store_true", help=text)
     return top
 
 

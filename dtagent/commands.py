@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ def settings_of(
     return replace(settings, node=node, devicetree=tree)
 
 
-def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
+def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> Labels:
     from dtagent.overlays import configfs
     from dtagent.tree import devicetree, labels
 
@@ -56,12 +56,13 @@ def _labels(settings: Settings, dtb: Path | None = None) -> Labels:
         tree = Blob(dtb)
     elif configfs.concern(settings):
         applied = configfs.applied(configfs.find(settings.overlays.path))
-    return devicetree.scan(tree, partial(labels.decide, settings=settings, overlays=applied))
+    decide = partial(labels.decide, settings=settings, overlays=applied, near=near)
+    return devicetree.scan(tree, decide)
 
 
 def scan(options: argparse.Namespace) -> None:
     """Print the labels, and the notes on standard error."""
-    found = _labels(settings_of(options), options.dtb)
+    found = _labels(settings_of(options), options.dtb, near=True)
     if options.output == "json":
         print(json.dumps({"labels": dict(found.labels), "notes": list(found.notes)}, indent=2))
         return
@@ -132,6 +133,18 @@ def status(options: argparse.Namespace) -> None:
         print(line)
     if not last.healthy:
         raise DtagentError(last.status)
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from dtagent.doctor.unit import examine
+
+    checks = examine(partial(settings_of, options), _labels, unit=not options.no_unit)
+    if options.output == "json":
+        print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print(*checks, sep="\n")
+    if failed := [check.name for check in checks if check.status == "failure"]:
+        raise DtagentError(f"not well: {', '.join(failed)}")
 
 
 def clear(options: argparse.Namespace) -> None:

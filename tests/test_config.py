@@ -121,8 +121,8 @@ def test_durations(file: Path, text: str, seconds: int) -> None:
         ("publish = node", "Invalid value (at line 1, column 11)"),
         ("[node\n", "Expected ']' at the end of a table declaration (at line 1, column 6)"),
         ("prefix = 'a.org/'",
-         "prefix: unknown key; known here: devicetree, labels, log_level, nfd, node, overlays, "
-         "publish, resync_interval, rules"),
+         "prefix: unknown key; known here: devicetree, labels, log_level, metrics, nfd, node, "
+         "overlays, publish, resync_interval, rules"),
         ("[labels]\nprefx = 'a.org/'", 'labels.prefx: unknown key; did you mean "prefix"?'),
         ("[label]\nprefix = 'a.org/'", 'label: unknown key; did you mean "labels"?'),
         ("publish = 'api'", "publish: expected 'node' or 'nfd', not 'api'"),

@@ -64,5 +64,7 @@ def test_keys_that_make_no_sense_together_are_refused(tmp_path: Path, keys: str)
 
 def test_a_selector_that_chooses_nothing_is_noted_with_what_is_near() -> None:
     settings = Settings(devicetree=DevicetreeTable(nodes=("/", "gpuu")))
-    found = decide(nodes({"gpu@57000000": {"x": b""}}), settings)
+    tree = [*nodes({"gpu@57000000": {"x": b""}})]
+    found = decide(tree, settings, near=True)
     assert found.notes == ("'gpuu' chooses no node; near it are 'gpu'",)
+    assert decide(tree, settings).notes == ("'gpuu' chooses no node",)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import ssl
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -90,5 +89,5 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
     options = manager.connection_pool_kw
     for option in ("ca_certs", "ca_cert_data", "cert_file", "key_file"):
         options.pop(option, None)
-    options.update(ssl_context=credentials.context, cert_reqs=ssl.CERT_REQUIRED)
+    options.update(ssl_context=credentials.context, cert_reqs=credentials.context.verify_mode)
     return manager

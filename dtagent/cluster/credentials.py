@@ -32,6 +32,8 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
     tls_server_name: str | None = None
     proxy_url: str | None = None
+    certificate: bytes | None = None
+    """What the client shows, as PEM."""
     exposed: Path | None = None
     """The file with the secret, if every user of this host can read it."""
 
@@ -86,6 +88,7 @@ def load(source: Path, files: Files) -> Credentials:
         token=_token(source, user, files),
         tls_server_name=tls_server_name,
         proxy_url=_text(source, cluster, "proxy-url"),
+        certificate=certificate,
         exposed=_exposed(source, user),
     )
 

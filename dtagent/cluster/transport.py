@@ -53,11 +53,18 @@ class Transport:
                 f"{credentials.source}: its server or proxy-url is no address to connect to"
             ) from error  # whose words may hold the proxy's password
         self._server = credentials.server
+        self.date = ""  # the newest answer's, as it was sent (RFC 9110, 6.6.1)
         self._headers = {"Accept": "application/json", "User-Agent": f"dtagent/{__version__}"}
         if credentials.token:
             self._headers["Authorization"] = f"Bearer {credentials.token}"
         self._watch: Any = None
         self._closed = False
+
+    @property
+    def proxy(self) -> str:
+        """The proxy on the way, without its password; "" for none."""
+        url = getattr(self._pool, "proxy", None)
+        return url._replace(auth=None).url if url else ""
 
     def request(
         self,
@@ -105,6 +112,7 @@ class Transport:
                 retries=False,
                 timeout=urllib3.Timeout(connect=DEADLINE, read=silence),
             )
+            self.date = response.headers.get("Date", "")
             if not 200 <= response.status < 300:
                 raise failure(method, path, response, next(self._objects(response, lines=False)))
             tls.deadline.set(start + lifetime)

@@ -54,7 +54,7 @@ class NfdPublisher(Publisher):
                     f"{self._file}: {error.strerror}; its folder must be there, and the unit must "
                     "be allowed to write in it: see the drop-in nfd.conf among the examples"
                 ) from error
-        self._looked = self._looked or self._look()
+        self._looked = self._looked or self.look()
         return Outcome(str(self._file), patch.changed(_labels(before), labels), labels)
 
     def clear(self) -> Outcome:
@@ -67,7 +67,7 @@ class NfdPublisher(Publisher):
             raise DtagentError(f"{self._file}: {error.strerror}; remove it") from error
         return Outcome(str(self._file), patch.changed(_labels(before), {}))
 
-    def _look(self) -> bool:
+    def look(self) -> bool:
         """Warn of labels of ours on the Node; false while nobody can say."""
         with closing(Connection(self._node)) as connection:
             try:
