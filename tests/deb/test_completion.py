@@ -60,7 +60,7 @@ def release(
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ([""], {"run", "scan", "publish", "check-config", "status", "clear"}),
+        ([""], {"run", "scan", "publish", "check-config", "status", "doctor", "clear"}),
         (["c"], {"check-config", "clear"}),
         (["scan", "--dt"], {"--dtb"}),
         (["publish", "--d"], {"--dry-run"}),
