@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -284,12 +285,21 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"dtagent {__version__}\n"
 
 
-COMMANDS = ["run", "scan", "publish", "check-config", "status", "clear"]
+COMMANDS = ["run", "scan", "publish", "check-config", "status", "doctor", "clear"]
+
+
+def example(capsys: pytest.CaptureFixture[str], command: str | None) -> list[str]:
+    """The last line of a command's --help, or of that of all."""
+    assert dtagent(*filter(None, [command]), "--help") == 0
+    heading, words = capsys.readouterr().out.splitlines()[-2:]
+    assert heading == "example:"
+    assert words.startswith("  dtagent ")
+    return words.split()[1:]
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 @pytest.mark.parametrize("columns", ["40", "200"])
-def test_help_is_within_80_columns_on_any_terminal_and_ends_with_an_example(
+def test_help_is_within_80_columns_on_any_terminal(
     command: str | None,
     columns: str,
     capsys: pytest.CaptureFixture[str],
@@ -299,13 +309,57 @@ def test_help_is_within_80_columns_on_any_terminal_and_ends_with_an_example(
     assert dtagent(*filter(None, [command]), "--help") == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
-    assert printed.splitlines()[-2] == "example:"
-    example = printed.splitlines()[-1].split()
-    assert example[0] == "dtagent"
-    options = cli.parser().parse_args(example[1:])
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_ends_with_an_example_that_the_command_takes(
+    command: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = cli.parser().parse_args(example(capsys, command))
     assert options.command.__name__.replace("_", "-") == (command or "scan")
+
+
+@pytest.mark.parametrize("command", [None, "scan", "check-config", "status"])
+def test_the_example_of_what_needs_no_cluster_works(
+    command: str | None,
+    nano: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a board whose agent has published, and in a folder with the file that is named."""
+    monkeypatch.setenv("DTAGENT_DEVICETREE__ROOT", str(nano))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new.toml").touch()
+    Status(Systemd({}), runtime_directory()).update(place="a", at="then", labels={}, overlays=[])
+    assert dtagent(*example(capsys, command)) == 0
+    out, err = capsys.readouterr()
+    assert (bool(out), err) == (True, "")
 
 
 def test_help_off_a_terminal_has_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
     assert dtagent("scan", "--help") == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_on_a_terminal_has_no_colour_where_no_color_is_set(command: str | None) -> None:
+    """Python 3.14 and newer would colour it there, and no older one does."""
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "dtagent", *filter(None, [command]), "--help"]
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    environment.pop("FORCE_COLOR", None)
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=environment):
+        os.close(theirs)
+        printed = b"".join(iter(lambda: read(ours), b""))
+    os.close(ours)
+    assert b"example:" in printed
+    assert b"\x1b" not in printed
+
+
+def read(terminal: int) -> bytes:
+    """What comes next from a terminal; nothing when nobody has its other end (EIO)."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
