@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,17 +95,8 @@ def test_an_event_that_is_refused_is_a_debug_line_and_labels_go_on(
 ) -> None:
     """A service account, say, that may patch its Node and nothing else."""
     caplog.set_level("DEBUG", "dtagent")
-    user, rbac = f"labeller-{uuid.uuid4().hex[:8]}", "/apis/rbac.authorization.k8s.io/v1"
-    rule = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}
-    role = {"metadata": {"name": user}, "rules": [rule]}
-    binding = {
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-    }
-    for kind, body in (("clusterroles", role), ("clusterrolebindings", binding)):
-        assert host.cluster.admin("POST", f"{rbac}/{kind}", body)[0] == 201
-    kubeconfig = host.cluster.kubeconfig(user, user=user, groups=())
+    user = f"no-events-{host.name}"
+    kubeconfig = host.cluster.labeller_kubeconfig(user)
     publisher = NodePublisher(NodeTable(name=host.name, kubeconfig=str(kubeconfig)))
 
     def published(labels: Mapping[str, str]) -> bool:
