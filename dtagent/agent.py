@@ -31,7 +31,7 @@ from dtagent.overlays import configfs
 from dtagent.overlays.settle import Settle
 from dtagent.overlays.watch import OverlayWatch
 from dtagent.publish.publisher import Publisher
-from dtagent.publish.reconcile import Reconciler
+from dtagent.publish.reconcile import RELOAD, START, Reconciler
 from dtagent.tree import devicetree, labels
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
@@ -55,7 +55,7 @@ class Agent:
         self._load, self._publisher_for = load, publisher
         self._systemd, self._status = status.systemd, status
         self._events, self._clock = events, clock
-        self._resync_due, self._why = 0.0, "start"
+        self._resync_due, self._why = 0.0, START
         self._notes: Collection[str] = ()
         self._overlays: frozenset[str] = frozenset()  # as they were last told of
         self._labels: Mapping[str, str] | None = None
@@ -167,10 +167,11 @@ class Agent:
         # Some kernels say "applied" while they apply, and after they failed.
         late = {key for key in found.labels if key.startswith(labels.OVERLAY_PREFIX)}
         wanted = self._settle.scanned(start, self._clock(), found.labels, late)
-        moved = (
+        moved = [
             f"overlay {name} {'applied' if name in applied else 'gone'}"
             for name in sorted(applied ^ self._overlays)
-        )
+            if self._labels is not None  # what was there at the start did not come
+        ]
         self._reconciler.want(wanted, resync, ", ".join(moved) or self._why)
         if self._settle.over or self._labels is None:
             self._report_overlays(applied, wanted)
@@ -212,7 +213,7 @@ class Agent:
             self._take(settings)
             self._status.count("reloads_total", "success")
             log.info("configuration reloaded")
-        self._why = "reload"
+        self._why = RELOAD
         self._resync_due = self._clock()
 
     def _close(self) -> None:

@@ -96,10 +96,13 @@ def test_a_hundred_overlay_events_leave_no_thread_and_no_descriptor_behind(
     )
 
 
-def test_a_change_is_one_request(host: Host, agent: Process, overlays: Path) -> None:
+def test_a_change_is_one_request_and_one_more_for_the_event_later(
+    host: Host, agent: Process, overlays: Path
+) -> None:
     mark = host.cluster.audit_mark()
     bring(host, overlays, "sensor")
-    assert [verb for verb, _ in host.requests(mark)] == ["patch"]
+    wait_for(lambda: len(host.requests(mark)) > 1, "the Event")
+    assert [verb for verb, _ in host.requests(mark)] == ["patch", "create"]
 
 
 def test_a_running_agent_has_imported_a_bounded_number_of_modules_and_no_pydantic(

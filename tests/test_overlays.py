@@ -318,7 +318,7 @@ def test_an_overlays_device_and_name_are_labels_while_it_is_applied(
     agent.wait_error("overlay hat is gone; it changed -")
 
 
-def test_an_event_costs_one_patch_and_no_other_request(
+def test_an_event_costs_one_patch_and_nothing_else_is_asked(
     overlaid: Host, folder: Path, agent: Process
 ) -> None:
     mark = overlaid.cluster.audit_mark()
@@ -326,9 +326,10 @@ def test_an_event_costs_one_patch_and_no_other_request(
     (folder / "hat").mkdir()
     wait_for(lambda: PREFIX + "acme-sensor" in overlaid.labels, "the device's label")
     agent.stop()
-    # The watch on the Node ends with the agent, and is in the audit log then.
-    verbs = [verb for verb, _ in overlaid.requests(mark)]
-    assert [verb for verb in verbs if verb != "watch"] == ["patch"]
+    # The watch on the Node ends with the agent, and is in the audit log then. An Event may be
+    # there by now if the machine is slow; test_counts.py has it.
+    asked = [(verb, uri) for verb, uri in overlaid.requests(mark) if verb != "watch"]
+    assert [verb for verb, uri in asked if not uri.endswith("/events")] == ["patch"]
 
 
 def test_an_overlay_applied_while_the_agent_was_down_is_labelled_at_its_start(

@@ -113,24 +113,13 @@ def test_a_watch_that_is_refused_is_said_and_asks_for_nothing_else(
     host: Host, tmp_path: Path
 ) -> None:
     """By a role that lets it get and patch; a kubelet's own credential may always watch."""
-    user, api = "no-watch", "/apis/rbac.authorization.k8s.io/v1"
-    name = {"name": f"{user}-{host.name}"}
-    rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}]
-    role = {"metadata": name, "rules": rules}
-    binding = {
-        "metadata": name,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", **name},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-    }
-    for kind, thing in (("clusterroles", role), ("clusterrolebindings", binding)):
-        status, answer = host.cluster.admin("POST", f"{api}/{kind}", thing)
-        assert status == 201, answer
-    host.cluster.kubeconfig(host.name, path=host.kubeconfig, user=user, groups=())
+    user = f"no-watch-{host.name}"
+    host.cluster.labeller_kubeconfig(user, host.kubeconfig)
     with Process(tmp_path, "--config", str(host.config), "--node-name", host.name) as agent:
         agent.wait_error("what others do to the Node is seen at each resync")
         agent.stop()
     (warning,) = [line for line in agent.errors if "seen at each resync" in line]
-    assert 'is forbidden: User "no-watch" cannot watch resource "nodes"' in warning
+    assert f'is forbidden: User "{user}" cannot watch resource "nodes"' in warning
     verbs = [event["verb"] for event in host.cluster.audit(user=user)]
     assert (verbs.count("get"), verbs.count("patch"), verbs.count("watch") >= 2) == (1, 1, True)
 

@@ -6,7 +6,8 @@ Node's images and conditions are never sent to us (Kubernetes API concepts, "Par
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from dtagent.cluster.credentials import Credentials
@@ -14,6 +15,7 @@ from dtagent.cluster.patch import Observed, Patch
 from dtagent.cluster.transport import Transport
 from dtagent.errors import NodeMissingError, ServerError
 
+EVENT_DEADLINE = 5.0  # seconds that an Event may keep the labels of a later change waiting
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
@@ -44,6 +46,10 @@ class NodeApi:
             headers={"Accept": METADATA, "Content-Type": patch.content_type},
         )
         return Observed.of(answer)
+
+    def create_event(self, event: Mapping[str, Any]) -> None:
+        path, headers = "/api/v1/namespaces/default/events", {"Content-Type": "application/json"}
+        self._transport.request("POST", path, event, headers, EVENT_DEADLINE)
 
     def watch(self, lifetime: float, silence: float) -> Iterator[Observed | None]:
         """The Node as it is and at each change; None when it is deleted. See Transport.lines."""

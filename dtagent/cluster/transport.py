@@ -72,9 +72,10 @@ class Transport:
         path: str,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        deadline: float = DEADLINE,
     ) -> Mapping[str, Any]:
         """Send one request; the object that it was answered with, or a NodeError."""
-        [answer] = self._answers(method, path, body, headers or {})
+        [answer] = self._answers(method, path, body, headers or {}, deadline, deadline)
         return answer
 
     def lines(
@@ -99,7 +100,8 @@ class Transport:
     ) -> Iterator[Mapping[str, Any]]:
         """What a good answer says, one object or one a line; every failure as a NodeError."""
         start = time.monotonic()
-        tls.deadline.set(start + DEADLINE)  # for the headers of a watch, too
+        opening = min(lifetime, DEADLINE)  # for the headers of a watch, too
+        tls.deadline.set(start + opening)
         response: Any = None
         try:
             response = self._pool.request(
@@ -110,7 +112,7 @@ class Transport:
                 preload_content=False,
                 redirect=False,  # a token is for this server alone
                 retries=False,
-                timeout=urllib3.Timeout(connect=DEADLINE, read=silence),
+                timeout=urllib3.Timeout(connect=opening, read=silence),
             )
             self.date = response.headers.get("Date", "")
             if not 200 <= response.status < 300:

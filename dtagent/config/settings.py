@@ -84,10 +84,11 @@ class Table:
 
 @dataclass(frozen=True)
 class NodeTable(Table):
-    """`[node]`: which Node, by which credentials. Empty: found out (see credentials.py)."""
+    """`[node]`: which Node, by which credentials (empty: found out), and whether it gets Events."""
 
     name: Text = ""
     kubeconfig: Text = ""
+    events: bool = True
 
 
 @dataclass(frozen=True)

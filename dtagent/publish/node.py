@@ -13,6 +13,7 @@ from dtagent.cluster.watch import NodeWatch
 from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError, NodeReplacedError, RefusedError, UnauthorizedError
 from dtagent.host.log import LABEL_CONTENDED, event
+from dtagent.publish import events
 from dtagent.publish.contention import Contention
 from dtagent.publish.publisher import Outcome, Publisher
 
@@ -30,6 +31,7 @@ class NodePublisher(Publisher):
 
     def __init__(self, settings: NodeTable, changed: Callable[[], None] | None = None) -> None:
         self._connection: Connection = Connection(settings)
+        self._tells = settings.events
         self._changed = changed
         self._watch: NodeWatch | None = None
         self._observed: Observed | None = None
@@ -123,6 +125,16 @@ class NodePublisher(Publisher):
         wanted, left_alone = self._split(labels)
         ours = self._contention.ours
         return bool(patch.plan("", wanted, self._observed, ours, left_alone))
+
+    def tell(self, reason: str, message: str) -> None:
+        """By a connection that is there: none is made for it, which could take long."""
+        if not (self._tells and self._connection.is_open):
+            return
+        try:
+            api = self._connection.api()
+            api.create_event(events.event(api.name, reason, message))
+        except NodeError as error:
+            log.debug("no Event: %s", error)
 
     def clear(self, labels: Mapping[str, str]) -> Outcome:
         """Take our labels off the Node, and no other's; `labels` are what we would set now."""

@@ -37,6 +37,9 @@ class Publisher(ABC):
         """Whether these may not be our labels there any more; true where only publishing tells."""
         return True
 
+    def tell(self, reason: str, message: str) -> None:  # noqa: B027 (most have nobody to tell)
+        """Tell those who look at the Node what happened; that it fails is no matter."""
+
     def outdated(self) -> bool:
         """Whether what the connection was made of has changed since; it is closed then."""
         return self._connection is not None and self._connection.outdated()

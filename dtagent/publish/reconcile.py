@@ -15,12 +15,14 @@ from dtagent.cluster.backoff import Backoff
 from dtagent.errors import DtagentError, NodeMissingError
 from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
 from dtagent.host.status import Status, wall_time
+from dtagent.publish.events import NodeEvents
 from dtagent.publish.publisher import Publisher
 
 CREDENTIALS_INTERVAL = 2.0  # seconds between two checks for new ones, in an outage
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
 NEVER = math.inf
-DRIFT = "they were changed there"
+START, RELOAD, DRIFT = "start", "reload", "they were changed there"  # causes, no hardware's
+OUTAGE_TOLD = 3600.0  # seconds: of an outage that was longer the Node is told
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,9 @@ class Reconciler:
         self._failure: type[DtagentError] | None = None  # the last attempt's, in an outage
         self._warned: type[DtagentError] | None = None
         self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
-        self._stepped = 0.0
-        self._node = self._why = ""
+        self._stepped = self._began = 0.0  # the outage's beginning, in one
+        self._node, self._why = "", START
+        self._events = NodeEvents()
 
     def use(self, publisher: Publisher) -> None:
         """Publish here from now on, once it is known what."""
@@ -47,11 +50,12 @@ class Reconciler:
     @property
     def due(self) -> float:
         """When there is something to do."""
-        if self._failure and self._wanted is not None:
-            return min(self._publish_due, self._stepped + CREDENTIALS_INTERVAL)
-        return self._publish_due
+        if not self._failure:
+            return min(self._publish_due, self._events.due)
+        checked = NEVER if self._wanted is None else self._stepped + CREDENTIALS_INTERVAL
+        return min(self._publish_due, checked)
 
-    def want(self, labels: Mapping[str, str], resync: bool, why: str = "") -> None:
+    def want(self, labels: Mapping[str, str], resync: bool, why: str = START) -> None:
         """The labels that are to be true from now on, and why they are others than before.
 
         With `resync` they are compared again.
@@ -89,6 +93,8 @@ class Reconciler:
             self._publish_due = self._stepped
         if self._stepped >= self._publish_due:
             self._publish()
+        elif self._stepped >= self._events.due and not self._failure:
+            self._publisher.tell(*self._events.take(self._stepped))
 
     def _publish(self) -> None:
         """Make the newest labels true, or wait longer each time that fails."""
@@ -104,6 +110,9 @@ class Reconciler:
         self._status.count("publications_total", "changed" if outcome.changes else "unchanged")
         if self._failure:
             log.log(NOTICE, "%s is in reach again", outcome.place, extra=event(OUTAGE_ENDED, node))
+            if (lasted := self._clock() - self._began) > OUTAGE_TOLD:
+                text = f"labels are true again after {lasted / 3600:.1f} hours without: "
+                self._events.add(self._clock(), text + self._status.report.outage)
         self._failure = self._warned = None
         self._backoff.reset()
         facts: dict[str, object] = {
@@ -114,6 +123,8 @@ class Reconciler:
         if outcome.changes:
             facts["last_change"] = {"at": wall_time(), "changes": outcome.changes, "why": self._why}
             self._published.append(self._clock())
+            if self._why not in (START, RELOAD, DRIFT):
+                self._events.add(self._clock(), self._why, outcome.changes)
             changed = event(LABELS_CHANGED, node, outcome.changes)
             log.info("%s: %s", outcome.place, ", ".join(outcome.changes), extra=changed)
         if self._node and node not in ("", self._node):
@@ -129,6 +140,7 @@ class Reconciler:
         A server that starts up gives many answers, each once.
         """
         kind, before, self._failure = type(error), self._failure, type(error)
+        self._began = self._began if before else self._clock()
         if self._warned is None or self._warned is not kind is before:
             self._warned = kind
             extra = event(OUTAGE_BEGAN, self._node)

@@ -97,6 +97,23 @@ class ApiServer(Server):
         )
         return path
 
+    def labeller_kubeconfig(self, user: str, path: Path | None = None) -> Path:
+        """One that may get and patch Nodes, and nothing else; the role is made here, once a user.
+
+        The server looks at roles a moment later.
+        """
+        name, group = {"name": user}, "rbac.authorization.k8s.io"
+        rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}]
+        binding = {
+            "metadata": name,
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", **name},
+            "subjects": [{"apiGroup": group, "kind": "User", **name}],
+        }
+        role = {"metadata": name, "rules": rules}
+        for kind, thing in (("clusterroles", role), ("clusterrolebindings", binding)):
+            _done(self.admin("POST", f"/apis/{group}/v1/{kind}", thing))
+        return self.kubeconfig(user, path=path, user=user, groups=())
+
     def admin_kubeconfig(self) -> Path:
         """One that may do anything: admin.kubeconfig, with .crt and .key beside it."""
         user, groups = ADMIN
