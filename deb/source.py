@@ -20,7 +20,7 @@ from deb.maintainer import NOBODY, maintainer
 
 CHECKOUT = Path(__file__).parent.parent
 PARTS = (
-    *("dtagent", "etc", "packaging", "LICENSE", "README.md", "pyproject.toml"),
+    *("dtagent", "etc", "examples", "packaging", "LICENSE", "README.md", "pyproject.toml"),
     *("deb/__init__.py", "deb/sbom.py", "deb/unpack.py"),
 )
 """What a build reads, and no more: a package is built anew when one of them changes."""

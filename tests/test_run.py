@@ -136,14 +136,13 @@ def test_a_state_that_cannot_be_written_is_told_and_none_that_is_old_is_shown(
     caplog.set_level("INFO", "dtagent")
     reports = Status(Systemd({}), tmp_path)
     reports.update(place="Node a")
-    (tmp_path / ".state.tmp").symlink_to("/dev/full")
-    for _ in range(2):
-        reports.failed("no route", outage="no route")
+    for place in ("no route", "no route to host"):
+        (tmp_path / ".state.tmp").symlink_to("/dev/full")
+        reports.failed(place, outage=place)
     with pytest.raises(DtagentError, match=r"state\.json: could not be written"):
         read(tmp_path)
-    (tmp_path / ".state.tmp").unlink()
     reports.retry()
-    assert read(tmp_path).outage == "no route"
+    assert read(tmp_path).outage == "no route to host"
     state = tmp_path / "state.json"
     assert [record.message for record in caplog.records] == [
         f"{state}: No space left on device; dtagent status shows nothing until it can be written",

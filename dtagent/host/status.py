@@ -66,9 +66,13 @@ def wall_time(later: float = 0) -> str:
 
 def write(file: Path, text: str, aside: Path) -> None:
     """Replace a file that everybody may read in one step; `aside` is where it is made."""
-    aside.write_text(text)
-    aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
-    aside.replace(file)
+    try:
+        aside.write_text(text)
+        aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
+        aside.replace(file)
+    except BaseException:  # a stop comes at any moment, and a full disk is no place for it
+        aside.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,9 @@ def test_documents_come_along(package: Package) -> None:
     for name in ("dtagent.toml.reference", "nfd.conf"):
         installed = text(package, f"usr/share/doc/dtagent/examples/{name}")
         assert installed == source(f"packaging/{name}")
+    for name in ("ansible/dtagent.yml", "cloud-init/user-data", "k3s/config.yaml"):
+        installed = text(package, f"usr/share/doc/dtagent/examples/{name}")
+        assert installed == source(f"examples/{name}")
     catalog = "usr/lib/systemd/catalog/dtagent.catalog"
     assert text(package, catalog) == source("packaging/dtagent.catalog")
     for section, page in ((8, "dtagent.8"), (5, "dtagent.toml.5")):

@@ -37,7 +37,17 @@ class Channel:
     def publish(self, *packages: Package) -> None:
         """What `make repo` does with them."""
         debs = [package.deb for package in packages]
-        tree.publish(debs, self._folder / "repo", self.signer, f"{self._address}/repo/")
+        tree.publish(debs, self._folder / "repo", self.signer, self.address)
+
+    @property
+    def address(self) -> str:
+        """What a host's sources name."""
+        return f"{self._address}/repo/"
+
+    def beside(self, name: str, content: str) -> str:
+        """The address of one more file on the same server."""
+        (self._folder / name).write_text(content)
+        return f"{self._address}/{name}"
 
     @property
     def keyring(self) -> bytes:

@@ -41,9 +41,9 @@ class Package:
         """A root that boots, without one of the dependencies installed but with their .debs."""
         return root(self.suite, SYSTEM, self.depends)
 
-    def prepared(self) -> Path:
-        """A root that boots and has them."""
-        return root(self.suite, (*SYSTEM, *self.depends))
+    def prepared(self, *more: str) -> Path:
+        """A root that boots and has them, and `more` packages of the release."""
+        return root(self.suite, (*SYSTEM, *self.depends, *more))
 
     def newer(self, folder: Path, suffix: str = "+next", config: str = "") -> Package:
         """The same package as its next version, with `config` at the conffile's end."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,14 +122,16 @@ def site(
     cluster: ApiServer,
     *,
     bare: bool = False,
+    more: Sequence[str] = (),
     tree: Tree | None = JETSON_NANO,
     files: Mapping[str, bytes] | None = None,
 ) -> Iterator[Site]:
     """A host that has booted, the package not installed yet.
 
-    With `bare` its dependencies are not installed either. `files` are there before it boots.
+    With `bare` its dependencies are not installed either, else `more` packages of the release with
+    them. `files` are there before it boots.
     """
-    root = package.bare() if bare else package.prepared()
+    root = package.bare() if bare else package.prepared(*more)
     with writable(root) as folder, Machine(folder, files) as machine:
         if tree is not None:
             write_tree(tree, machine.devicetree)
