@@ -23,6 +23,7 @@ TOOLS = (
     "pybuild-plugin-pyproject",
     "python3",
     "python3-setuptools",
+    "python3-shtab",
 )
 PLACE = "/build"  # where the source is inside the root
 BUILD = ("dpkg-buildpackage", "--build=binary", "--unsigned-changes", "--ignore-builtin-builddeps")

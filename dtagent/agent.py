@@ -26,7 +26,7 @@ from dtagent.host.log import (
     TREE_UNREADABLE,
     event,
 )
-from dtagent.host.status import Status
+from dtagent.host.status import Status, wall_time
 from dtagent.overlays import configfs
 from dtagent.overlays.settle import Settle
 from dtagent.overlays.watch import OverlayWatch
@@ -55,9 +55,7 @@ class Agent:
         self._load, self._publisher_for = load, publisher
         self._systemd, self._status = status.systemd, status
         self._events, self._clock = events, clock
-        self._feed_due = self._resync_due = 0.0
-        self._resync = False
-        self._tree_failure = ""
+        self._resync_due, self._why = 0.0, "start"
         self._notes: Collection[str] = ()
         self._overlays: frozenset[str] = frozenset()  # as they were last told of
         self._labels: Mapping[str, str] | None = None
@@ -65,7 +63,7 @@ class Agent:
         self._take(settings)
 
     def _take(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._status.textfile = settings, settings.metrics.textfile
         node_changed = partial(self._events.put, Event.NODE)
         self._reconciler.use(self._publisher_for(settings, node_changed))
         changed = partial(self._events.put, Event.OVERLAY)
@@ -94,18 +92,19 @@ class Agent:
                 return False
             self._handle(happened)
         now = self._clock()
-        if now >= self._feed_due:
-            self._feed()
-        if now >= self._resync_due:
-            self._resync = True  # compare with what the Node really bears
-            self._resync_due = now + self._settings.resync_interval * random.uniform(0.9, 1.1)
-            self._scan()
-        elif now >= self._settle.due:
-            self._scan()
+        resync = now >= self._resync_due  # compares with what the Node really bears
+        if resync:
+            self._resync_in(self._settings.resync_interval * random.uniform(0.9, 1.1))
+        if resync or now >= self._settle.due:
+            self._scan(resync)
         if self._reconciler.due <= self._clock():
-            self._feed()  # what follows may take as long as its servers and names take
+            self._systemd.feed()  # what follows may take as long as its servers and names take
             self._reconciler.step()
         return True
+
+    def _resync_in(self, seconds: float) -> None:
+        self._resync_due = self._clock() + seconds
+        self._status.update(next_resync=wall_time(seconds))
 
     def _handle(self, happened: Happening) -> None:
         if happened is Event.RELOAD:
@@ -129,21 +128,20 @@ class Agent:
 
     def _wait(self) -> list[Happening]:
         """What has happened until the next deadline, of a storm all that is there."""
-        due = min(self._feed_due, self._resync_due, self._settle.due, self._reconciler.due)
+        due = min(self._resync_due, self._settle.due, self._reconciler.due)
+        wait = min(self._systemd.feed(), max(0.0, due - self._clock()))
         try:
-            events = [self._events.get(timeout=max(0.0, due - self._clock()))]
+            events = [self._events.get(timeout=wait)]
             while not self._events.empty():
                 events.append(self._events.get(timeout=0))
         except queue.Empty:
             return []
         return events
 
-    def _feed(self) -> None:
-        self._feed_due = self._clock() + self._systemd.feed()
-
-    def _scan(self) -> None:
+    def _scan(self, resync: bool) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
-        if self._watch and (self._settle.last or (self._resync and not self._watch.folder)):
+        self._status.retry()
+        if self._watch and (self._settle.last or (resync and not self._watch.folder)):
             self._watch.restart()  # a folder that it overlooked, or was not told of
         start = self._clock()
         applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
@@ -153,10 +151,14 @@ class Agent:
             found = devicetree.scan(tree, decide)
         except TreeError as error:
             now = self._clock()
+            self._status.count("scans_total", "failure")
             self._settle.failed(start, now)
-            self._resync_due = min(self._resync_due, now + TREE_RETRY)
+            if self._resync_due > now + TREE_RETRY:
+                self._resync_in(TREE_RETRY)
             self._tree_is(str(error))
             return
+        self._status.count("scans_total", "success")
+        self._status.count("scan_seconds_total", "", self._clock() - start)
         self._tree_is("")
         for note in found.notes:
             if note not in self._notes:
@@ -165,20 +167,23 @@ class Agent:
         # Some kernels say "applied" while they apply, and after they failed.
         late = {key for key in found.labels if key.startswith(labels.OVERLAY_PREFIX)}
         wanted = self._settle.scanned(start, self._clock(), found.labels, late)
+        moved = (
+            f"overlay {name} {'applied' if name in applied else 'gone'}"
+            for name in sorted(applied ^ self._overlays)
+        )
+        self._reconciler.want(wanted, resync, ", ".join(moved) or self._why)
         if self._settle.over or self._labels is None:
             self._report_overlays(applied, wanted)
-        self._reconciler.want(wanted, self._overlays, self._resync)
-        self._resync = False
 
     def _tree_is(self, failure: str) -> None:
         """Say once that the tree cannot be read, and that it can again."""
-        if failure == self._tree_failure:
+        if failure == self._status.report.tree_failure:
             return
-        self._tree_failure = failure
-        self._status.failure(failure and f"cannot read the devicetree: {failure}")
         if failure:
+            self._status.failed(failure, tree_failure=failure)
             log.warning("%s; the labels stay as they are", failure, extra=event(TREE_UNREADABLE))
         else:
+            self._status.update(tree_failure="")
             log.log(NOTICE, "the devicetree can be read again")
 
     def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:
@@ -190,7 +195,8 @@ class Agent:
         for name in sorted(applied ^ self._overlays):
             what, text = (OVERLAY_APPLIED, "applied") if name in applied else (OVERLAY_GONE, "gone")
             log.info("overlay %s is %s%s", name, text, changed, extra=event(what, overlay=name))
-        self._overlays, self._labels = applied, wanted
+        self._overlays, self._labels, self._why = applied, wanted, "the devicetree changed"
+        self._status.update(overlays=sorted(applied))
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
@@ -199,10 +205,14 @@ class Agent:
         except ConfigError as error:
             text = "configuration not reloaded, the old one stays: %s"
             log.error(text, error, extra=event(CONFIGURATION_WRONG))
+            self._status.count("reloads_total", "failure")
+            self._status.failed(text % error)
         else:
             self._close()
             self._take(settings)
+            self._status.count("reloads_total", "success")
             log.info("configuration reloaded")
+        self._why = "reload"
         self._resync_due = self._clock()
 
     def _close(self) -> None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 NAME_MAX = 63
 PREFIX_MAX = 253
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _DNS_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*\Z")
-_RESERVED = ("kubernetes.io", "k8s.io")
+_RESERVED = re.compile(r"(?:^|\.)(kubernetes\.io|k8s\.io)\Z")
 _NODE_NAME = re.compile(r"[A-Za-z0-9,._+@#-]+\Z")
 _HASH = 8
 QUOTE_MAX = 128  # characters; no driver of Linux matches a longer compatible (of_device_id)
@@ -28,30 +27,32 @@ LINE_MAX = 512  # characters; a path in a message, and what is said of it
 def label_key_problem(key: str) -> str | None:
     """Say why `key` is no label that a node may set on itself, or None when it is one."""
     domain, slash, name = key.rpartition("/")
-    if slash and (problem := _domain_problem(domain)):
-        return problem
-    if not _NAME.match(name) or len(name) > NAME_MAX:
-        return (
-            f"{quoted(name)} is no label name: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
-            "with a letter or digit at both ends"
-        )
-    return None
+    if slash and (len(domain) > PREFIX_MAX or not _SUBDOMAIN.match(domain)):
+        return f"{quoted(domain)} is no domain: lower-case letters, digits, '-' and '.'"
+    if reserved := _RESERVED.search(domain):
+        return f"{reserved[1]} and its subdomains are Kubernetes' own; use a domain of yours"
+    return _name_problem(name, "label name")
+
+
+def label_value_problem(value: str) -> str | None:
+    """Say why `value` cannot be a label's, or None when it can; an empty one can."""
+    return _name_problem(value, "label value") if value else None
+
+
+def _name_problem(name: str, what: str) -> str | None:
+    if len(name) <= NAME_MAX and _NAME.match(name):
+        return None
+    return (
+        f"{quoted(name)} is no {what}: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
+        "with a letter or digit at both ends"
+    )
 
 
 def prefix_problem(prefix: str) -> str | None:
     """Say why `prefix` cannot stand before a label's name, or None when it can."""
     if not prefix.endswith("/") or prefix == "/":
         return "a label prefix is a domain followed by '/', such as \"example.org/\""
-    return _domain_problem(prefix[:-1])
-
-
-def _domain_problem(domain: str) -> str | None:
-    if len(domain) > PREFIX_MAX or not _SUBDOMAIN.match(domain):
-        return f"{quoted(domain)} is no domain: lower-case letters, digits, '-' and '.'"
-    for reserved in _RESERVED:
-        if domain == reserved or domain.endswith("." + reserved):
-            return f"{reserved} and its subdomains are Kubernetes' own; use a domain of yours"
-    return None
+    return label_key_problem(prefix + "x")
 
 
 def fit(text: str, unique: bytes) -> str:
@@ -82,8 +83,7 @@ def one_line(text: str) -> str:
     return printable(text[:LINE_MAX]) + ("..." if len(text) > LINE_MAX else "")
 
 
-@dataclass(frozen=True)
-class Selector:
+class Selector(NamedTuple):
     """Which nodes of a tree are meant; `pattern` is the whole of a path, a compatible or a name."""
 
     text: str
@@ -112,5 +112,4 @@ class Selector:
             )
         # `gpu` is gpu, gpu@57000000 and gpu0@57000000, as the Go labeller's -n has it; the kernel
         # adds #1 to the second of two siblings of one name (drivers/of/kobj.c, safe_name).
-        name = re.compile(re.escape(text) + r"(?:\d*@[^/]*)?(?:#\d+)?\Z")
-        return cls(text, "name", name)
+        return cls(text, "name", re.compile(re.escape(text) + r"(?:\d*@[^/]*)?(?:#\d+)?\Z"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,9 @@ import pytest
 
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
-from dtagent import __version__, cli
+from dtagent import __version__, cli, commands
 from dtagent.config import sources
-from dtagent.host.status import Report, Status, runtime_directory
+from dtagent.host.status import Status, runtime_directory
 from dtagent.host.systemd import Systemd
 from tests.dtb import dtb
 
@@ -148,11 +149,15 @@ def test_status_writes_out_what_would_be_more_than_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A folder's name under configfs may hold any bytes; nobody's terminal should obey them."""
-    report = Report("on a; overlays: \x1b]0;x\x07, \udcff", True, {"e.org/a": "\x9b1m"})
-    Status(Systemd({}), runtime_directory()).report(report)
+    status = Status(Systemd({}), runtime_directory())
+    overlays = ["\x1b]0;x\x07", "\udcff"]
+    status.update(place="a", at="then", labels={"e.org/a": "\x9b1m"}, overlays=overlays)
     assert dtagent("status") == 0
-    expected = "on a; overlays: \\x1b]0;x\\x07, \\udcff\ne.org/a: \\x9b1m\n"
-    assert capsys.readouterr() == (expected, "")
+    out, err = capsys.readouterr()
+    first, *_, last = out.splitlines()
+    assert first == "1 label true on a at then; overlays: \\x1b]0;x\\x07, \\udcff"
+    assert last == "e.org/a: \\x9b1m"
+    assert err == ""
 
 
 def test_without_pylibfdt_a_dtb_names_the_extra(
@@ -264,7 +269,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def broken(_: object) -> None:
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr(cli, "_settings", broken)
+    monkeypatch.setattr(commands, "settings_of", broken)
     assert refused(capsys, "scan") == (
         1,
         "dtagent: internal error, please report it: RuntimeError: unforeseen "
@@ -278,3 +283,83 @@ def test_what_nobody_foresaw_is_one_line_too(
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert dtagent("--version") == 0
     assert capsys.readouterr().out == f"dtagent {__version__}\n"
+
+
+COMMANDS = ["run", "scan", "publish", "check-config", "status", "doctor", "clear"]
+
+
+def example(capsys: pytest.CaptureFixture[str], command: str | None) -> list[str]:
+    """The last line of a command's --help, or of that of all."""
+    assert dtagent(*filter(None, [command]), "--help") == 0
+    heading, words = capsys.readouterr().out.splitlines()[-2:]
+    assert heading == "example:"
+    assert words.startswith("  dtagent ")
+    return words.split()[1:]
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_help_is_within_80_columns_on_any_terminal(
+    command: str | None,
+    columns: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert dtagent(*filter(None, [command]), "--help") == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_ends_with_an_example_that_the_command_takes(
+    command: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = cli.parser().parse_args(example(capsys, command))
+    assert options.command.__name__.replace("_", "-") == (command or "scan")
+
+
+@pytest.mark.parametrize("command", [None, "scan", "check-config", "status"])
+def test_the_example_of_what_needs_no_cluster_works(
+    command: str | None,
+    nano: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a board whose agent has published, and in a folder with the file that is named."""
+    monkeypatch.setenv("DTAGENT_DEVICETREE__ROOT", str(nano))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new.toml").touch()
+    Status(Systemd({}), runtime_directory()).update(place="a", at="then", labels={}, overlays=[])
+    assert dtagent(*example(capsys, command)) == 0
+    out, err = capsys.readouterr()
+    assert (bool(out), err) == (True, "")
+
+
+def test_help_off_a_terminal_has_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dtagent("scan", "--help") == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_on_a_terminal_has_no_colour_where_no_color_is_set(command: str | None) -> None:
+    """Python 3.14 and newer would colour it there, and no older one does."""
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "dtagent", *filter(None, [command]), "--help"]
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    environment.pop("FORCE_COLOR", None)
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=environment):
+        os.close(theirs)
+        printed = b"".join(iter(lambda: read(ours), b""))
+    os.close(ours)
+    assert b"example:" in printed
+    assert b"\x1b" not in printed
+
+
+def read(terminal: int) -> bytes:
+    """What comes next from a terminal; nothing when nobody has its other end (EIO)."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""

@@ -121,8 +121,8 @@ def test_durations(file: Path, text: str, seconds: int) -> None:
         ("publish = node", "Invalid value (at line 1, column 11)"),
         ("[node\n", "Expected ']' at the end of a table declaration (at line 1, column 6)"),
         ("prefix = 'a.org/'",
-         "prefix: unknown key; known here: devicetree, labels, log_level, nfd, node, overlays, "
-         "publish, resync_interval, rules"),
+         "prefix: unknown key; known here: devicetree, labels, log_level, metrics, nfd, node, "
+         "overlays, publish, resync_interval, rules"),
         ("[labels]\nprefx = 'a.org/'", 'labels.prefx: unknown key; did you mean "prefix"?'),
         ("[label]\nprefix = 'a.org/'", 'label: unknown key; did you mean "labels"?'),
         ("publish = 'api'", "publish: expected 'node' or 'nfd', not 'api'"),
@@ -187,7 +187,8 @@ def test_a_list_in_the_environment_that_is_no_json_is_told_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DTAGENT_DEVICETREE__NODES", "gpu")
-    with pytest.raises(ConfigError, match=r"^environment: .*devicetree.*are JSON there$"):
+    place = "environment variable DTAGENT_DEVICETREE__NODES"
+    with pytest.raises(ConfigError, match=rf"^{place}: .*are JSON there$"):
         load()
 
 

@@ -15,7 +15,6 @@ from bench.tree860 import tree860
 from demo.jetson_nano import JETSON_NANO
 from demo.tree import Tree, strings, write_tree
 from dtagent.errors import TreeError
-from dtagent.names import Selector
 from dtagent.tree import devicetree
 from dtagent.tree.blob import Blob
 from dtagent.tree.devicetree import LiveTree, Node, scan, select
@@ -23,8 +22,8 @@ from tests.dtb import dtb
 
 
 def chosen(nodes: Iterable[Node], *selectors: str) -> list[list[str]]:
-    groups = select(nodes, [Selector.parse(text) for text in selectors])
-    return [[node.path for node in group] for group in groups]
+    found, _ = select(nodes, selectors)
+    return [[node.path for node in found[text]] for text in selectors]
 
 
 def everything(nodes: Iterable[Node]) -> dict[str, dict[str, bytes | None]]:

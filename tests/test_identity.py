@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.cluster import identity
+from dtagent.cluster import connection
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError
@@ -138,7 +138,7 @@ def test_where_the_answer_names_nobody_the_boot_decides(
     host: Host, user: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the server knows nothing of is 404 to the one, and 403 in other words to the other."""
-    monkeypatch.setattr(identity, "_REVIEW", REVIEW.replace("selfsubject", "no"))
+    monkeypatch.setattr(connection, "_REVIEW", REVIEW.replace("selfsubject", "no"))
     if user == "admin":
         shutil.copy(host.cluster.admin_kubeconfig(), host.kubeconfig)
     else:

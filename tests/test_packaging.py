@@ -52,12 +52,14 @@ def test_the_reference_configuration_has_every_key(with_rules: Path) -> None:
         for part in key.split("."):
             assert part in table, f"{key} is not in the reference configuration"
             table = table[part]
-    assert set(written["rules"][0]) == keys(Rule("a"))
+    # A constant stands in place of what reads a property: it is shown as a comment.
+    assert {*written["rules"][0], "value"} == keys(Rule("a"))
+    assert "\n# value = " in with_rules.read_text()
 
 
 def test_the_reference_configurations_rule_is_one(with_rules: Path) -> None:
     (rule,) = sources.load(with_rules).rules
-    assert rule == Rule(label="devicetree.org/model", node="/", property="model")
+    assert rule == Rule(label="devicetree.org/model", node="/", property="model", index=0)
 
 
 def test_the_man_page_of_the_configuration_has_every_key() -> None:
@@ -77,9 +79,7 @@ def test_the_examples_rights_are_those_that_the_features_file_needs() -> None:
 def options() -> dict[str, set[str]]:
     """The options of each command, but for --help."""
     (commands,) = (
-        action
-        for action in cli._parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
+        action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)
     )
     return {
         name: {each for action in command._actions for each in action.option_strings}

@@ -100,5 +100,7 @@ def test_ownership_is_read_from_managed_fields() -> None:
             {"manager": "dtagent", "operation": "Apply", "subresource": "status"},
         ],
     }
-    assert Observed.of(metadata) == observed({"a": "1"}, "a", b="dtagent", c="kubelet")
-    assert Observed.of({}) == Observed(None, {}, frozenset())
+    assert Observed.of({"metadata": metadata}) == observed(
+        {"a": "1"}, "a", b="dtagent", c="kubelet"
+    )
+    assert Observed.of({"metadata": {}}) == Observed(None, {}, frozenset())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import shutil
@@ -15,7 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dtagent.cluster import credentials
+from dtagent.cluster.client import connections
 from dtagent.cluster.connection import Connection
+from dtagent.cluster.files import Files
 from dtagent.cluster.patch import APPLY, Observed, Patch, plan
 from dtagent.config.settings import NodeTable
 from dtagent.errors import (
@@ -286,6 +290,25 @@ def test_a_proxy_of_the_environment_is_not_for_loopback(
     assert host.labels == BOARD
 
 
+@pytest.mark.parametrize(
+    ("server", "no_proxy", "through"),
+    [
+        ("https://[::1]:6443", "", False),  # loopback, as 127.0.0.1 is
+        ("https://[2001:db8::1]:6443", "2001:db8::1", False),
+        ("https://[2001:db8::1]:6443", "[2001:db8::1]", False),
+        ("https://[2001:db8::1]:6443", "2001:db8::2", True),
+    ],
+)
+def test_an_ipv6_address_is_known_to_no_proxy_and_as_loopback(
+    host: Host, monkeypatch: pytest.MonkeyPatch, server: str, no_proxy: str, through: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    loaded = credentials.load(host.kubeconfig, Files())
+    pool = connections(dataclasses.replace(loaded, server=server))
+    assert (getattr(pool, "proxy", None) is not None) == through
+
+
 def test_a_proxy_of_the_kubeconfig_is_used(host: Host, proxy: ConnectProxy) -> None:
     config = json.loads(host.kubeconfig.read_text())
     config["clusters"][0]["cluster"]["proxy-url"] = proxy.url
@@ -368,7 +391,7 @@ def test_a_kubeconfig_is_read_once_for_a_connection_and_not_for_each_change(
     reconciler = Reconciler(Status(Systemd({})))
     reconciler.use(publisher)
     for number in "1", "2", "3":
-        reconciler.want({PREFIX + "a": number}, frozenset(), resync=False)
+        reconciler.want({PREFIX + "a": number}, resync=False)
         reconciler.step()
         assert host.labels == {PREFIX + "a": number}
     assert len(parsed) == 1

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dtagent.host.status import runtime_directory
+from dtagent.errors import DtagentError
+from dtagent.host.status import Status, read, runtime_directory
+from dtagent.host.systemd import Systemd
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
@@ -48,8 +54,8 @@ def test_status_tells_what_is_on_the_node_and_when_it_is_not_all_well(
     host: Host, agent: Process, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wait_for(lambda: host.run("status") == 0, "a healthy agent's status")
-    lines = capsys.readouterr().out.splitlines()[-2:]
-    assert lines == [agent.status, f"{PREFIX}acme-board: 1"]
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert [first, last] == [agent.status, f"{PREFIX}acme-board: 1"]
     host.base.rename(host.base.with_name("away"))
     agent.reload()
     wait_for(lambda: host.run("status") == 1, "the failure to be told")
@@ -61,6 +67,88 @@ def test_status_tells_what_is_on_the_node_and_when_it_is_not_all_well(
     agent.popen.wait()
     assert host.run("status") == 1
     assert "was killed" in capsys.readouterr().err
+
+
+def status(host: Host, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `status -o json` prints, of an agent that has something to say."""
+    capsys.readouterr()
+    host.run("status", "-o", "json")
+    text = capsys.readouterr().out
+    return dict(json.loads(text)) if text else {"healthy": False, "last_change": {}}
+
+
+def test_status_tells_what_was_changed_last_and_which_overlay_did_it(
+    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overlays = tmp_path / "overlays"
+    overlays.mkdir()
+    host.configure(f'overlays.path = "{overlays}"')
+    with start(host) as agent:
+        wait_for(lambda: status(host, capsys)["healthy"], "a healthy agent's status")
+        first = status(host, capsys)
+        assert first["status"] == agent.status
+        assert first["labels"] == BOARD
+        assert first["overlays"] == first["left_alone"] == []
+        assert first["last_error"] == {}
+        assert first["last_change"]["changes"] == [f"+{PREFIX}acme-board=1"]
+        assert first["last_change"]["why"] == "start"
+        for at in (first["since"], first["next_resync"], first["last_change"]["at"]):
+            assert datetime.fromisoformat(at).tzinfo
+        host.add("hat", {"compatible": b"acme,hat\0"})
+        wait_for(lambda: "overlays are watched" in "".join(agent.errors), "the watch")
+        overlay = tmp_path / "hat"
+        overlay.mkdir()
+        for name, text in (("status", "applied\n"), ("path", "hat.dtbo\n"), ("dtbo", "")):
+            (overlay / name).write_text(text)
+        overlay.rename(overlays / "hat")
+        key = f"+{PREFIX}acme-hat=1"
+        wait_for(lambda: key in status(host, capsys)["last_change"]["changes"], "the change")
+        wait_for(lambda: status(host, capsys)["overlays"] == ["hat"], "the overlay, settled")
+        last = status(host, capsys)
+        assert last["since"] == first["since"]
+        assert last["last_change"]["why"] == "overlay hat applied"
+        host.run("status")
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].endswith("; overlays: hat")
+        assert re.fullmatch(r"  last change: +\S+ \S+: .+ \(overlay hat applied\)", lines[2])
+
+
+def test_status_tells_the_last_error_while_it_lasts_and_after_it(
+    host: Host, agent: Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = host.base.with_name("away")
+    host.base.rename(away)
+    agent.reload()
+    wait_for(lambda: not status(host, capsys)["healthy"], "the failure to be told")
+    last = status(host, capsys)
+    assert last["labels"] == BOARD
+    assert last["status"] == f"cannot read the devicetree: {last['last_error']['message']}"
+    away.rename(host.base)
+    agent.reload()
+    wait_for(lambda: status(host, capsys)["healthy"], "its end to be told")
+    assert status(host, capsys)["last_error"] == last["last_error"]
+
+
+def test_a_state_that_cannot_be_written_is_told_and_none_that_is_old_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """/dev/full has no room, whatever the disk has (full(4))."""
+    caplog.set_level("INFO", "dtagent")
+    reports = Status(Systemd({}), tmp_path)
+    reports.update(place="Node a")
+    (tmp_path / ".state.tmp").symlink_to("/dev/full")
+    for _ in range(2):
+        reports.failed("no route", outage="no route")
+    with pytest.raises(DtagentError, match=r"state\.json: could not be written"):
+        read(tmp_path)
+    (tmp_path / ".state.tmp").unlink()
+    reports.retry()
+    assert read(tmp_path).outage == "no route"
+    state = tmp_path / "state.json"
+    assert [record.message for record in caplog.records] == [
+        f"{state}: No space left on device; dtagent status shows nothing until it can be written",
+        f"{state} can be written again",
+    ]
 
 
 def test_status_without_an_agent_says_where_to_look(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,9 +188,8 @@ def test_a_watch_that_an_idle_time_out_cuts_is_begun_again_soon_and_one_that_fai
         return 0.0
 
     class Cut:
-        @contextmanager
-        def watch(self, lifetime: float, silence: float) -> Iterator[Iterator[Observed]]:
-            yield iter([lost({})])
+        def watch(self, lifetime: float, silence: float) -> Iterator[Observed]:
+            yield lost({})
             raise UnreachableError("cut")
 
     monkeypatch.setattr(watch, "LASTED", lasted)

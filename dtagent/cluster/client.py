@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import ipaddress
-import ssl
 import sys
 from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 from urllib.request import getproxies_environment
 
 from dtagent.cluster.credentials import Credentials
 
 CONNECTIONS = 2  # a watch, and whatever else is asked meanwhile
+LOOPBACK = "localhost,127.0.0.0/8,::1"  # what a proxy of the environment is never for
 
 
-def _import() -> tuple[Any, Any]:
-    rest = importlib.import_module("kubernetes.client.rest")
-    return rest, importlib.import_module("kubernetes.client.configuration").Configuration
+def _import() -> list[Any]:
+    return [importlib.import_module(f"kubernetes.client.{it}") for it in ("rest", "configuration")]
 
 
 def _bypasses(*args: Any, **kwargs: Any) -> bool:
@@ -45,8 +42,8 @@ _STAND_INS: Mapping[str, Mapping[str, object]] = {
 _PARENTS = ("kubernetes", "kubernetes.client", "kubernetes.utils")
 
 
-def _light() -> tuple[Any, Any]:
-    """The client's `rest` module and its Configuration, and of the rest what they really use."""
+def _light() -> list[Any]:
+    """The client's modules, and of the rest what they really use."""
     absent = [name for name in _STAND_INS if name not in sys.modules]
     for name in absent:
         sys.modules[name] = ModuleType(name)
@@ -63,24 +60,27 @@ def _light() -> tuple[Any, Any]:
 
 
 try:
-    REST, Configuration = _light()
+    REST, _CONFIGURATION = _light()
 except (ImportError, AttributeError):
     for name in [*sys.modules]:
         if name.partition(".")[0] in ("kubernetes", "urllib3"):
             del sys.modules[name]
-    REST, Configuration = _import()
-if TYPE_CHECKING:
-    import urllib3 as urllib3  # said twice: for others
-else:
-    urllib3 = importlib.import_module("urllib3")
+    REST, _CONFIGURATION = _import()
+import urllib3 as urllib3  # noqa: E402 (said twice: for others)
+
+# It would say at each attempt, in two lines, that the clock is wrong: the failure says so once.
+urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
 
 
 def connections(credentials: Credentials) -> urllib3.PoolManager:
     """A pool that connects to the credentials' server, and as whom they say."""
-    settings = Configuration(host=credentials.server)
-    environment = {} if _is_loopback(credentials.server) else getproxies_environment()
-    settings.proxy = credentials.proxy_url or environment.get("https")
-    settings.no_proxy = "" if credentials.proxy_url else environment.get("no", "")
+    settings = _CONFIGURATION.Configuration(host=credentials.server)
+    settings.proxy, settings.no_proxy = credentials.proxy_url, ""
+    if not settings.proxy:
+        environment = getproxies_environment()
+        settings.proxy = environment.get("https")
+        no_proxy = f"{environment.get('no', '')},{LOOPBACK}"
+        settings.no_proxy = no_proxy.replace("[", "").replace("]", "")  # as Go's programs read it
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
     manager: urllib3.PoolManager = REST.RESTClientObject(settings).pool_manager
@@ -89,14 +89,5 @@ def connections(credentials: Credentials) -> urllib3.PoolManager:
     options = manager.connection_pool_kw
     for option in ("ca_certs", "ca_cert_data", "cert_file", "key_file"):
         options.pop(option, None)
-    options.update(ssl_context=credentials.context, cert_reqs=ssl.CERT_REQUIRED)
+    options.update(ssl_context=credentials.context, cert_reqs=credentials.context.verify_mode)
     return manager
-
-
-def _is_loopback(server: str) -> bool:
-    """A proxy of the environment is never for this machine itself."""
-    host = urlsplit(server).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

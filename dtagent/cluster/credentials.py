@@ -8,7 +8,6 @@ files and would run the programs that a kubeconfig may name. Format: client-go's
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import re
 import stat
@@ -33,6 +32,8 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
     tls_server_name: str | None = None
     proxy_url: str | None = None
+    certificate: bytes | None = None
+    """What the client shows, as PEM."""
     exposed: Path | None = None
     """The file with the secret, if every user of this host can read it."""
 
@@ -54,8 +55,10 @@ def load(source: Path, files: Files) -> Credentials:
                 f"{source}: uses an {refused} plugin, which dtagent does not run; "
                 "give [node] kubeconfig a file with a certificate or a token"
             )
-    server = str(cluster.get("server", ""))
-    if not server.startswith("https://"):
+    server, host = str(cluster.get("server", "")), None
+    with contextlib.suppress(ValueError):
+        host = urlsplit(server).hostname
+    if not (host and server.startswith("https://")):
         raise CredentialsError(f"{source}: server {server!r} is not an https:// address")
     if cluster.get("insecure-skip-tls-verify"):
         raise CredentialsError(
@@ -68,7 +71,7 @@ def load(source: Path, files: Files) -> Credentials:
         if data := table.get(f"{key}-data"):
             try:
                 return base64.b64decode(str(data), validate=True)
-            except (binascii.Error, ValueError) as error:
+            except ValueError as error:
                 raise CredentialsError(f"{source}: {key}-data is not base64") from error
         return files.read(source.parent / str(table[key])) if table.get(key) else None
 
@@ -78,22 +81,16 @@ def load(source: Path, files: Files) -> Credentials:
         server=server.rstrip("/"),
         context=tls.context(
             source,
-            tls_server_name or _host(source, server),
+            tls_server_name or host,
             pem(cluster, "certificate-authority"),
             certificate + b"\n" + key if certificate and key else None,
         ),
         token=_token(source, user, files),
         tls_server_name=tls_server_name,
         proxy_url=_text(source, cluster, "proxy-url"),
+        certificate=certificate,
         exposed=_exposed(source, user),
     )
-
-
-def _host(source: Path, server: str) -> str:
-    try:
-        return urlsplit(server).hostname or ""
-    except ValueError as error:
-        raise CredentialsError(f"{source}: server {server!r} is no address") from error
 
 
 def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -33,8 +34,14 @@ def find(configured: str, host: Path, files: Files) -> list[Path]:
 def _data_dir(host: Path, name: str, files: Files) -> Path:
     """As its configuration has it: the last value stands, be it none."""
     config = host / f"etc/rancher/{name}/config.yaml"
+    drop_ins = config.with_name("config.yaml.d")
+    files.note(drop_ins)
+    read = [config]
+    with contextlib.suppress(OSError):  # those that k3s reads, in its order (pkg/configfilearg)
+        listed = sorted(drop_ins.iterdir())
+        read += [file for file in listed if file.name.lower().endswith((".yaml", ".yml"))]
     moved = None
-    for file in (config, *_drop_ins(config.with_name("config.yaml.d"), files)):
+    for file in read:
         try:
             settings = files.yaml(file)
         except CredentialsError:
@@ -42,13 +49,3 @@ def _data_dir(host: Path, name: str, files: Files) -> Path:
         if isinstance(settings, dict):
             moved = settings.get("data-dir", moved)
     return host / str(moved).lstrip("/") if moved else host / f"var/lib/rancher/{name}"
-
-
-def _drop_ins(folder: Path, files: Files) -> list[Path]:
-    """Those that k3s reads, in its order (k3s-io/k3s, pkg/configfilearg)."""
-    files.note(folder)
-    try:
-        found = sorted(folder.iterdir())
-    except OSError:
-        return []
-    return [file for file in found if file.name.lower().endswith((".yaml", ".yml"))]

@@ -6,9 +6,7 @@ Node's images and conditions are never sent to us (Kubernetes API concepts, "Par
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
 from dtagent.cluster.credentials import Credentials
@@ -35,7 +33,7 @@ class NodeApi:
             raise NodeMissingError(
                 f"there is no Node {self.name} (yet): a kubelet registers it, dtagent never does"
             ) from error
-        return _observed(answer)
+        return Observed.of(answer)
 
     def send(self, patch: Patch) -> Observed:
         """Send one patch; what the Node looks like after it."""
@@ -45,10 +43,9 @@ class NodeApi:
             body=patch.body,
             headers={"Accept": METADATA, "Content-Type": patch.content_type},
         )
-        return _observed(answer)
+        return Observed.of(answer)
 
-    @contextmanager
-    def watch(self, lifetime: float, silence: float) -> Iterator[Iterator[Observed | None]]:
+    def watch(self, lifetime: float, silence: float) -> Iterator[Observed | None]:
         """The Node as it is and at each change; None when it is deleted. See Transport.lines."""
         query = urlencode(
             {
@@ -58,30 +55,16 @@ class NodeApi:
                 "timeoutSeconds": int(lifetime),
             }
         )
-        accept = {"Accept": METADATA}
-        path = f"/api/v1/nodes?{query}"
-        with self._transport.lines(path, accept, lifetime + silence, silence) as answers:
-            yield _states(answers, self.name)
+        path, accept = f"/api/v1/nodes?{query}", {"Accept": METADATA}
+        for answer in self._transport.lines(path, accept, lifetime + silence, silence):
+            kind, thing = answer.get("type"), answer.get("object")
+            if kind == "BOOKMARK":
+                continue
+            if kind not in ("ADDED", "MODIFIED", "DELETED") or not isinstance(thing, dict):
+                raise ServerError(f"the watch of Node {self.name} ended with {kind}")
+            state = Observed.of(thing)
+            if thing["metadata"].get("name") == self.name:
+                yield None if kind == "DELETED" else state
 
     def close(self) -> None:
-        self._transport.interrupt()
         self._transport.close()
-
-
-def _states(answers: Iterator[Mapping[str, Any]], name: str) -> Iterator[Observed | None]:
-    for answer in answers:
-        kind, thing = answer.get("type"), answer.get("object")
-        if kind == "BOOKMARK":
-            continue
-        if kind not in ("ADDED", "MODIFIED", "DELETED") or not isinstance(thing, dict):
-            raise ServerError(f"the watch of Node {name} ended with {kind}")
-        state = _observed(thing)
-        if thing["metadata"].get("name") == name:
-            yield None if kind == "DELETED" else state
-
-
-def _observed(answer: Mapping[str, Any]) -> Observed:
-    try:
-        return Observed.of(answer["metadata"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ServerError("the server's answer is no Node's metadata") from error

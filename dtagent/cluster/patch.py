@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dtagent.errors import ServerError
+
 FIELD_MANAGER = "dtagent"
 NO_MANAGER = "before-first-apply"
 """Whom the server books the fields on whose managers were lost: managedFields were reset."""
@@ -35,28 +37,25 @@ class Observed:
     version: int = field(default=0, compare=False)
 
     @classmethod
-    def of(cls, metadata: Mapping[str, Any]) -> Observed:
-        """Read an ObjectMeta as the API server sent it.
-
-        Raises TypeError, AttributeError or ValueError for what is none.
-        """
+    def of(cls, answer: Mapping[str, Any]) -> Observed:
+        """Read an object's metadata as the API server sent it; ServerError for what is none."""
         owned: set[str] = set()
         others: dict[str, frozenset[str]] = {}
-        for entry in metadata.get("managedFields") or ():
-            fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels", {})
-            keys = {name[2:] for name in fields if name.startswith("f:")}
-            if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Apply"):
-                owned |= keys
-            else:
-                manager = frozenset([str(entry.get("manager"))])
-                others |= {key: others.get(key, frozenset()) | manager for key in keys}
-        return cls(
-            metadata.get("uid"),
-            dict(metadata.get("labels") or {}),
-            frozenset(owned),
-            others,
-            int(metadata.get("resourceVersion") or 0),
-        )
+        try:
+            metadata = answer["metadata"]
+            for entry in metadata.get("managedFields") or ():
+                fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels", {})
+                keys = {name[2:] for name in fields if name.startswith("f:")}
+                if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Apply"):
+                    owned |= keys
+                else:
+                    manager = frozenset([str(entry.get("manager"))])
+                    others |= {key: others.get(key, frozenset()) | manager for key in keys}
+            uid, labels = metadata.get("uid"), dict(metadata.get("labels") or {})
+            version = int(metadata.get("resourceVersion") or 0)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ServerError("the server's answer is no Node's metadata") from error
+        return cls(uid, labels, frozenset(owned), others, version)
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,10 @@ def plan(
         patches.append(Patch(MERGE, f"fieldManager={FIELD_MANAGER}", {"metadata": metadata}))
     right = all(observed.labels.get(key) == value for key, value in desired.items())
     if not right or observed.owned.difference(nulls) != desired.keys():
-        patches.append(_apply(name, desired, observed.uid))
+        # With the uid an apply never creates a Node, and never labels another of the same name.
+        metadata = {"labels": dict(desired), "name": name, "uid": observed.uid or "unknown"}
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+        patches.append(Patch(APPLY, f"fieldManager={FIELD_MANAGER}&force=true", body))
     return patches
 
 
@@ -134,13 +136,3 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """The difference of two sets of labels: `+key=value` for new and other values, `-key`."""
     added = [f"+{key}={value}" for key, value in after.items() if before.get(key) != value]
     return sorted(added) + sorted(f"-{key}" for key in before if key not in after)
-
-
-def _apply(name: str, labels: Mapping[str, str], uid: str | None) -> Patch:
-    body = {
-        "apiVersion": "v1",
-        "kind": "Node",
-        # With the uid an apply never creates a Node, and never labels another of the same name.
-        "metadata": {"labels": dict(labels), "name": name, "uid": uid or "unknown"},
-    }
-    return Patch(APPLY, f"fieldManager={FIELD_MANAGER}&force=true", body)

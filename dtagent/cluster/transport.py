@@ -14,7 +14,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from dtagent import __version__
@@ -53,11 +52,19 @@ class Transport:
             raise CredentialsError(
                 f"{credentials.source}: its server or proxy-url is no address to connect to"
             ) from error  # whose words may hold the proxy's password
-        self._watch: Any = None
         self._server = credentials.server
+        self.date = ""  # the newest answer's, as it was sent (RFC 9110, 6.6.1)
         self._headers = {"Accept": "application/json", "User-Agent": f"dtagent/{__version__}"}
         if credentials.token:
             self._headers["Authorization"] = f"Bearer {credentials.token}"
+        self._watch: Any = None
+        self._closed = False
+
+    @property
+    def proxy(self) -> str:
+        """The proxy on the way, without its password; "" for none."""
+        url = getattr(self._pool, "proxy", None)
+        return url._replace(auth=None).url if url else ""
 
     def request(
         self,
@@ -67,39 +74,33 @@ class Transport:
         headers: Mapping[str, str] | None = None,
     ) -> Mapping[str, Any]:
         """Send one request; the object that it was answered with, or a NodeError."""
-        with self._open(method, path, body, headers or {}, DEADLINE, DEADLINE) as response:
-            return self._object(response)
+        [answer] = self._answers(method, path, body, headers or {})
+        return answer
 
-    @contextmanager
     def lines(
         self, path: str, headers: Mapping[str, str], lifetime: float, silence: float
-    ) -> Iterator[Iterator[Mapping[str, Any]]]:
+    ) -> Iterator[Mapping[str, Any]]:
         """GET what never ends by itself, a watch: the JSON objects that come, one a line.
 
         For `lifetime` seconds at the most, of which `silence` may pass without a byte; past either,
-        and for anything but objects, UnreachableError.
+        and for anything but objects, UnreachableError. Another thread ends it by `close`.
         """
-        with self._open("GET", path, None, headers, lifetime, silence) as response:
-            self._watch = response
-            try:
-                yield self._objects(response)
-            finally:
-                self._watch = None
-                response.close()  # what follows on it is never read
+        return self._answers("GET", path, None, headers, lifetime, silence, lines=True)
 
-    @contextmanager
-    def _open(
+    def _answers(
         self,
         method: str,
         path: str,
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str],
-        deadline: float,
-        silence: float,
-    ) -> Iterator[Any]:
-        """A good answer whose body is still to be read; every failure as a NodeError."""
+        lifetime: float = DEADLINE,
+        silence: float = DEADLINE,
+        lines: bool = False,
+    ) -> Iterator[Mapping[str, Any]]:
+        """What a good answer says, one object or one a line; every failure as a NodeError."""
         start = time.monotonic()
-        token = tls.deadline.set(start + DEADLINE)  # for the headers of a watch, too
+        tls.deadline.set(start + DEADLINE)  # for the headers of a watch, too
+        response: Any = None
         try:
             response = self._pool.request(
                 method,
@@ -111,57 +112,51 @@ class Transport:
                 retries=False,
                 timeout=urllib3.Timeout(connect=DEADLINE, read=silence),
             )
-            try:
-                if not 200 <= response.status < 300:
-                    raise failure(method, path, response, self._object(response))
-                tls.deadline.set(start + deadline)
-                yield response
-            except BaseException:
-                response.close()  # which keeps the connection if the whole body has been read
-                raise
-            response.release_conn()
+            self.date = response.headers.get("Date", "")
+            if not 200 <= response.status < 300:
+                raise failure(method, path, response, next(self._objects(response, lines=False)))
+            tls.deadline.set(start + lifetime)
+            self._watch = response if lines else self._watch
+            if not self._closed:  # while it was opening, when there was nothing to interrupt
+                yield from self._objects(response, lines)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise _unreachable(self._server, error, deadline) from error
+            raise _unreachable(self._server, error, lifetime) from error
         finally:
-            tls.deadline.reset(token)
+            self._watch = None if lines else self._watch
+            if response:
+                response.close()  # which keeps the connection if the whole body has been read
 
-    def _object(self, response: Any) -> Mapping[str, Any]:
-        content = b""
+    def _objects(self, response: Any, lines: bool) -> Iterator[Mapping[str, Any]]:
+        text = b""
         for chunk in response.stream(_CHUNK, decode_content=False):
-            content += chunk
-            self._limit(content)
-        return self._json(content, f"{response.status} with something")
+            *whole, text = (text + chunk).split(b"\n") if lines else [text + chunk]
+            yield from (self._object(line, "a watch") for line in whole)
+            if len(text) > BODY_MAX:
+                raise ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
+        if not lines:
+            yield self._object(text, str(response.status))
 
-    def _objects(self, response: Any) -> Iterator[Mapping[str, Any]]:
-        rest = b""
-        for chunk in response.stream(_CHUNK, decode_content=False):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from (self._json(line, "a watch with something") for line in lines)
-            self._limit(rest)
-
-    def _limit(self, content: bytes) -> None:
-        if len(content) > BODY_MAX:
-            raise ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
-
-    def _json(self, text: bytes, what: str) -> Mapping[str, Any]:
+    def _object(self, text: bytes, what: str) -> Mapping[str, Any]:
         answer = None
         with contextlib.suppress(ValueError, RecursionError):
             answer = json.loads(text)
         if not isinstance(answer, dict):
-            raise ServerError(f"{self._server}: answered {what} that is not the API's")
+            raise ServerError(
+                f"{self._server}: answered {what} with something that is not the API's"
+            )
         return answer
 
-    def interrupt(self) -> None:
-        """End a watch that another thread is reading: its next read finds the end."""
-        response = self._watch
+    def close(self) -> None:
+        """End the watch that another thread is reading, and drop every connection.
+
+        With them goes the certificate that they present.
+        """
+        self._closed = True
         with (
             contextlib.suppress(OSError, ValueError, AttributeError),  # none, or it has ended
-            socket.socket(fileno=os.dup(response.fileno())) as duplicate,
+            socket.socket(fileno=os.dup(self._watch.fileno())) as duplicate,
         ):
-            duplicate.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Drop every connection, and with them the certificate that they present."""
+            duplicate.shutdown(socket.SHUT_RDWR)  # its next read finds the end
         pools = self._pool.pools
         for key in pools.keys():  # noqa: SIM118 (no dict, and cannot be iterated)
             pools[key].close()  # which urllib3 2 leaves to the garbage collector

@@ -27,12 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class NodeWatch:
-    """Calls `changed` from a thread of its own; `seen` is the Node, None while there is none."""
+    """Calls `changed` from a thread of its own; `seen` is None without Node or watch."""
 
     def __init__(self, api: NodeApi, changed: Callable[[], None]) -> None:
         self._api, self._changed = api, changed
         self.seen: Observed | None = None
-        self.up = False
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
         self._thread.start()
@@ -56,22 +55,17 @@ class NodeWatch:
 
     def _watch(self) -> NodeError | None:
         """One watch to its end; the failure that ended it."""
-        self.seen = None  # of a Node that went in between, a new watch says nothing
         try:
-            with self._api.watch(random.uniform(*LIFETIME), SILENCE) as states:
-                if self._closed.is_set():
-                    return None  # while it was opening, when there was nothing to interrupt
-                self.up = True
-                for state in states:
-                    # A kubelet's heartbeat changes nothing that we look at, and wakes nobody.
-                    if state != self.seen:
-                        self.seen = state
-                        self._changed()
+            for state in self._api.watch(random.uniform(*LIFETIME), SILENCE):
+                # A kubelet's heartbeat changes nothing that we look at, and wakes nobody.
+                if state != self.seen:
+                    self.seen = state
+                    self._changed()
         except NodeError as error:
             log.debug("watch: %s", error)
             return error
         finally:
-            self.up = False
+            self.seen = None  # of a Node that goes before the next watch, that says nothing
         return None
 
     def close(self) -> None:

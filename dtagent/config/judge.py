@@ -28,36 +28,35 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Keys = Sequence[int | str]
+Table = dict[str, Any]
 _EXPECTED = {"tuple_type": "expected a list", "dict_type": "expected a table",
              "dataclass_type": "expected a table"}  # fmt: skip
-ENVIRONMENT = "environment"
 
 
 def main() -> None:
-    """Judge the files of the command line: pickled settings, or a message and exit status 2."""
+    """Judge the files of the command line, and pickle the settings, or the error, for `sources`."""
+    answer: Settings | ConfigError
     try:
-        settings = judge([Path(name) for name in sys.argv[1:]])
+        answer = judge([Path(name) for name in sys.argv[1:]])
     except ConfigError as error:
-        sys.stdout.buffer.write(str(error).encode(errors="backslashreplace"))
-        sys.exit(2)
-    pickle.dump(settings, sys.stdout.buffer)
+        answer = error
+    pickle.dump(answer, sys.stdout.buffer)
 
 
 def judge(files: Sequence[Path]) -> Settings:
     """What `files` and the environment set; ConfigError has a line for each mistake of each."""
     kind = TypeAdapter(Settings)
-    merged: dict[str, Any] = {}
+    merged: Table = {}
     problems: list[str] = []
     try:
-        for place, table in [*((str(path), _parse(path)) for path in files), _environment()]:
+        places: list[tuple[Path | str, Table]] = [*map(_file, files), *_environment()]
+        for place, table in places:
             try:
                 kind.validate_python(table)
             except ValidationError as error:
                 problems += _explain(error, place)
-            if place is ENVIRONMENT and "rules" in table:
-                merged.pop("rules", None)  # a list there replaces that of the files
-            merged = merge(merged, table)
+            else:
+                merged = _merge(merged, table, append=isinstance(place, Path))
         if problems:
             raise ConfigError("\n".join(problems))
         return kind.validate_python(merged)
@@ -65,72 +64,61 @@ def judge(files: Sequence[Path]) -> Settings:
         raise ConfigError("configuration: nested too deeply") from error
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _merge(base: Table, over: Table, append: bool = False) -> Table:
+    """Lay a valid table over another: tables key by key, the rest replaced.
+
+    `append` has `[[rules]]` follow those of `base`: a file's do, and a variable's replace them.
+    """
+    merged = {**base, **over}
+    for key, value in over.items():
+        if isinstance(value, dict):
+            merged[key] = _merge(base.get(key, {}), value)
+        elif append and key == "rules":
+            merged[key] = [*base.get(key, ()), *value]
+    return merged
+
+
+def _file(path: Path) -> tuple[Path, Table]:
+    """The file, and what it sets."""
     try:
-        return tomllib.loads(sources.read(path))
+        return path, tomllib.loads(sources.read(path))
     except ValueError as error:  # TOMLDecodeError, and what int() says of thousands of digits
         raise ConfigError(one_line(f"{path}: {error}")) from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one file over another: tables key by key, `[[rules]]` appended, the rest replaced."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = base.get(key)
-        if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = merge(below, value)
-        elif key == "rules" and isinstance(below, list) and isinstance(value, list):
-            merged[key] = below + value
-        else:
-            merged[key] = value
-    return merged
-
-
-def _environment() -> tuple[str, dict[str, Any]]:
-    """What the variables set, lists and tables read as JSON."""
-    if not sources.variables():
-        return ENVIRONMENT, {}
+def _environment() -> Iterator[tuple[str, Table]]:
+    """Each variable of ours, and what it sets; lists and tables are read as JSON."""
+    variables = sorted(sources.variables())
+    if not variables:
+        return
     import pydantic.dataclasses
     from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-    kinds = get_type_hints(Settings, include_extras=True)
     keys: dict[str, Any] = {}
-    for key in _known([]):  # pydantic-settings looks into pydantic's own kinds only
-        kind = kinds[key]
-        if is_dataclass(kind):
-            kind = pydantic.dataclasses.dataclass(kind, frozen=True)  # type: ignore[arg-type]
-        keys[key] = (kind, ...)
+    for key, kind in _keys([]).items():  # pydantic-settings looks into pydantic's own kinds only
+        own = is_dataclass(kind)
+        keys[key] = (pydantic.dataclasses.dataclass(kind, frozen=True) if own else kind, ...)
     model = create_model("Variables", __base__=BaseSettings, **keys)
-    # It passes over variables of no known table, too; here they are keys that nobody knows.
-    table = {_keys(name)[0]: os.environ[name] for name in sources.variables()}
-    try:
-        source = EnvSettingsSource(model, env_prefix=sources.PREFIX, env_nested_delimiter="__")
-        return ENVIRONMENT, {**table, **source()}
-    except SettingsError as error:
-        raise ConfigError(f"{ENVIRONMENT}: {error}; lists and tables are JSON there") from error
+    source = EnvSettingsSource(model, env_prefix=sources.PREFIX, env_nested_delimiter="__")
+    for name in variables:
+        place = f"environment variable {name}"
+        source.env_vars = {name.lower(): os.environ[name]}
+        try:
+            # Of a table that nobody knows it gives nothing, and that is to be an unknown key.
+            unknown = name[len(sources.PREFIX) :].lower().partition("__")[0]
+            yield place, source() or {unknown: os.environ[name]}
+        except SettingsError as error:
+            raise ConfigError(f"{place}: {error}; lists and tables are JSON there") from error
 
 
-def _keys(variable: str) -> list[str]:
-    return variable[len(sources.PREFIX) :].lower().split("__")
-
-
-def _place(place: str, keys: Keys) -> str:
-    """The file; of the environment, the variable whose keys and `keys` begin alike."""
-    if place is ENVIRONMENT:
-        for name in sources.variables():
-            if all(one == str(other) for one, other in zip(_keys(name), keys, strict=False)):
-                return f"{ENVIRONMENT} variable {name}"
-    return place
-
-
-def _explain(error: ValidationError, place: str) -> Iterator[str]:
+def _explain(error: ValidationError, place: Path | str) -> Iterator[str]:
     """One line an error: place, key, what was expected, the nearest known key."""
     for problem in error.errors():
         keys, what = problem["loc"], problem["type"]
         if what == "unexpected_keyword_argument":
-            known = _known(keys[:-1])
+            known = sorted(_keys(keys[:-1]))
             near = difflib.get_close_matches(str(keys[-1]), known, n=1)
             hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}"
             what = f"unknown key; {hint}"
@@ -142,7 +130,7 @@ def _explain(error: ValidationError, place: str) -> Iterator[str]:
             expected = problem["msg"].replace("Input should be", "expected")
             what = f"{_EXPECTED.get(what, expected)}, not {_shown(problem['input'])}"
         name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-        yield one_line(f"{_place(place, keys)}: {name.lstrip('.')}: {what}")
+        yield one_line(f"{place}: {name.lstrip('.')}: {what}")
 
 
 def _shown(value: object) -> str:
@@ -152,9 +140,11 @@ def _shown(value: object) -> str:
         return "what is there"  # nested without end, or a number of thousands of digits
 
 
-def _known(keys: Keys) -> list[str]:
+def _keys(place: Sequence[int | str]) -> Mapping[str, Any]:
+    """The keys that are known in the table at a place, and their kinds."""
     table: Any = Settings
-    for key in keys:
+    for key in place:
         if isinstance(key, str):
             table = Rule if key == "rules" else get_type_hints(table)[key]
-    return sorted(field.name for field in fields(table))
+    hints = get_type_hints(table, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(table)}

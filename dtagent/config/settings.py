@@ -60,10 +60,8 @@ def _text_problem(text: str) -> str | None:
 
 
 def _selector_problem(text: str) -> str | None:
-    if problem := _text_problem(text):
-        return problem
     names.Selector.parse(text)  # whose ValueError is as good
-    return None
+    return _text_problem(text)
 
 
 def _property_problem(text: str) -> str | None:
@@ -131,12 +129,32 @@ class NfdTable(Table):
 
 
 @dataclass(frozen=True)
+class MetricsTable(Table):
+    """`[metrics]`: a file for node_exporter's textfile collector. Empty: none."""
+
+    textfile: Text = ""
+
+
+@dataclass(frozen=True)
 class Rule(Table):
-    """`[[rules]]`: one property as a label, or without one the number of the nodes."""
+    """`[[rules]]`: a property as a label, or a constant, or without both the number of nodes."""
 
     label: Annotated[str, Check(names.label_key_problem)]
     node: NodeSelector = "/"
     property: Annotated[str, Check(_property_problem)] | None = None
+    type: Literal["text", "u32", "u64", "u32-hex", "u64-hex"] = "text"
+    index: int | None = None
+    value: Annotated[str, Check(names.label_value_problem)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "text" and self.index is None:
+            return
+        if self.value is not None:
+            raise ValueError('"value" is all of the label: "type" and "index" do not go with it')
+        if self.property is None:
+            raise ValueError('"type" and "index" are about a property: "property" is missing')
+        if self.index is not None and self.index < 0:
+            raise ValueError(f"index: expected 0 for the first, 1 and so on, not {self.index}")
 
 
 @dataclass(frozen=True)
@@ -152,6 +170,7 @@ class Settings(Table):
     labels: LabelsTable = LabelsTable()
     overlays: OverlaysTable = OverlaysTable()
     nfd: NfdTable = NfdTable()
+    metrics: MetricsTable = MetricsTable()
 
 
 def as_toml(settings: Settings) -> str:
@@ -170,6 +189,6 @@ def _toml(value: object) -> str:
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    # JSON's strings and booleans are TOML's; what is not printable is escaped.
-    text = json.dumps(value if isinstance(value, bool) else str(value), ensure_ascii=False)
+    # JSON's strings, numbers and booleans are TOML's; what is not printable is escaped.
+    text = json.dumps(value if isinstance(value, int) else str(value), ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

@@ -7,6 +7,7 @@ Where nothing is written, which is most hosts, the defaults hold. Else a process
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ PREFIX = "DTAGENT_"
 FILE_MAX = 64 << 10
 JUDGE_TIME = 60  # seconds; a board that starts up takes a few
 ANSWER_MAX = 4 << 20  # bytes
+# More than blank lines and comments, such as the file that is shipped has.
+_SETS_SOMETHING = re.compile(r"^[ \t\r]*[^ \t\r\n#]", re.MULTILINE)
 
 
 def load(file: Path | None = None, meanwhile: Callable[[], None] = lambda: None) -> Settings:
@@ -33,8 +36,7 @@ def load(file: Path | None = None, meanwhile: Callable[[], None] = lambda: None)
     Raises ConfigError, whose message names the place, the key and what was expected there.
     """
     paths = files(file)
-    texts = [read(path) for path in paths]
-    if variables() or any(map(_sets_something, texts)):
+    if any(_SETS_SOMETHING.search(read(path)) for path in paths) or variables():
         return _judged(paths, meanwhile)
     return Settings()
 
@@ -65,11 +67,6 @@ def read(path: Path) -> str:
         raise ConfigError(f"{path}: {error.strerror}") from error
 
 
-def _sets_something(text: str) -> bool:
-    """Whether there is more than blank lines and comments, as in the file that is shipped."""
-    return any(line.strip(" \t\r")[:1] not in ("", "#") for line in text.split("\n"))
-
-
 def _judged(paths: Sequence[Path], meanwhile: Callable[[], None]) -> Settings:
     """What a process that runs `judge.py` answers; whatever becomes of it is a ConfigError."""
     import pickle
@@ -77,19 +74,19 @@ def _judged(paths: Sequence[Path], meanwhile: Callable[[], None]) -> Settings:
     program = f"import sys; sys.path = {sys.path}; from dtagent.config import judge; judge.main()"
     command = [sys.executable, "-I", "-W", "ignore", "-c", program, *map(str, paths)]
     try:
-        status, answer = _output(command, meanwhile)
+        status, output = _output(command, meanwhile)
     except OSError as error:
         raise ConfigError(f"configuration: cannot be judged: {error.strerror}") from error
-    if status == 0:
-        # An interpreter that warns of something of its own spoils the answer.
-        spoilt = (pickle.UnpicklingError, EOFError, LookupError, ValueError, AttributeError)
-        with suppress(*spoilt, ImportError):
-            settings: Settings = pickle.loads(answer)  # noqa: S301 - written by our own program
-            return settings
-    text = answer.decode(errors="replace")
-    if status == 2:
-        raise ConfigError(text)
-    reason = text.strip().rpartition("\n")[2] or "no answer"  # the end of a traceback
+    answer: object = None
+    # An interpreter that warns of something of its own spoils it, and loads() may raise anything.
+    with suppress(Exception):
+        answer = pickle.loads(output)  # noqa: S301 - written by our own program
+    if isinstance(answer, ConfigError):
+        raise answer
+    if isinstance(answer, Settings):
+        return answer
+    # What is left is the end of a traceback.
+    reason = output.decode(errors="replace").strip().rpartition("\n")[2] or "no answer"
     if status < 0:
         limits = f"{JUDGE_TIME} s or {ANSWER_MAX >> 20} MiB"
         reason = f"killed by signal {-status}: no memory for it, or over {limits}"

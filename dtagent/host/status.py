@@ -9,12 +9,16 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from dtagent.errors import DtagentError
+from dtagent.host.log import NOTICE
 from dtagent.host.systemd import Systemd
 
 log = logging.getLogger(__name__)
@@ -54,56 +58,158 @@ def only_writer(directory: Path, create: bool) -> Iterator[None]:
         yield
 
 
+def wall_time(later: float = 0) -> str:
+    """What the wall clock shows, or will so many seconds later, as ISO 8601 has it."""
+    at = datetime.now().astimezone() + timedelta(seconds=later)
+    return at.isoformat(timespec="seconds")
+
+
+def write(file: Path, text: str, aside: Path) -> None:
+    """Replace a file that everybody may read in one step; `aside` is where it is made."""
+    aside.write_text(text)
+    aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
+    aside.replace(file)
+
+
 @dataclass(frozen=True)
 class Report:
-    """What an agent last did: the line that `systemctl status` shows, and what is behind it."""
+    """What an agent last did, and how it stands with the labels since when."""
 
-    status: str
-    healthy: bool
-    labels: Mapping[str, str] = field(default_factory=dict)
-    overlays: Collection[str] = ()
     pid: int = field(default_factory=os.getpid)
+    since: str = field(default_factory=wall_time)
+    tree_failure: str = ""
+    outage: str = ""
+    place: str = ""
+    at: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    left_alone: Sequence[str] = ()
+    overlays: Sequence[str] = ()
+    next_resync: str = ""
+    last_change: Mapping[str, Any] = field(default_factory=dict)  # at, changes, why
+    last_error: Mapping[str, str] = field(default_factory=dict)  # at, message
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self.place) and not (self.tree_failure or self.outage)
+
+    @property
+    def status(self) -> str:
+        """The line that `systemctl status` shows; "" while there is nothing to say."""
+        if self.tree_failure:
+            return f"cannot read the devicetree: {self.tree_failure}"
+        if self.outage:
+            return f"waiting since {shown(self.since)}: {self.outage}"
+        if not self.place:
+            return ""
+        noun = "label" if len(self.labels) == 1 else "labels"
+        text = f"{len(self.labels)} {noun} true on {self.place} at {shown(self.at)}"
+        for what, names in (("overlays", self.overlays), ("left alone", self.left_alone)):
+            text += f"; {what}: {', '.join(names)}" if names else ""
+        return text
+
+    def lines(self) -> Iterator[str]:
+        """All of it for people; what is wrong, if something is, they are told otherwise."""
+        if self.healthy:
+            yield self.status
+        details = [("so since", self.since, "")]
+        if change := self.last_change:
+            text = f": {', '.join(change['changes'])} ({change['why']})"
+            details.append(("last change", change["at"], text))
+        if error := self.last_error:
+            details.append(("last error", error["at"], f": {error['message']}"))
+        details.append(("next resync", self.next_resync, ""))
+        for what, at, text in details:
+            yield f"  {what + ':':13}{shown(at)}{text}"
+        for key, value in self.labels.items():
+            yield f"{key}: {value}"
+
+    def as_json(self) -> str:
+        return json.dumps(
+            {"healthy": self.healthy, "status": self.status, **asdict(self)}, indent=2
+        )
+
+
+def shown(at: str) -> str:
+    """A time of `wall_time` for people on this host."""
+    return at[:19].replace("T", " ")
 
 
 class Status:
-    """Reports to systemd and to the file in `directory`; a dry run has none, and leaves no file."""
+    """Tells systemd, and the file in `directory`; a dry run has none, and leaves no file."""
 
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
-        self._report: Report | None = None
-        self._failure = ""
+        self.report = Report()
+        self.counts: defaultdict[tuple[str, str], float] = defaultdict(float)  # see metrics.py
+        self.textfile = ""
+        self._problems: dict[Path, str] = {}  # files that cannot be written, and why
 
-    def report(self, report: Report) -> None:
-        """How it stands with the labels."""
-        self._report = report
+    def count(self, name: str, value: str, number: float = 1) -> None:
+        """Add to a counter; it is written with what is updated next."""
+        self.counts[name, value] += number
+
+    def failed(self, message: str, **facts: Any) -> None:
+        """Something went wrong, which is told for as long as nothing else does."""
+        self.update(last_error={"at": wall_time(), "message": message}, **facts)
+
+    def update(self, **facts: Any) -> None:
+        """Fields of the report that are to be others from now on."""
+        report = replace(self.report, **facts)
+        if report.healthy != self.report.healthy:
+            report = replace(report, since=wall_time())
+        if report == self.report:
+            return
+        self.report = report
+        if report.status:
+            self.systemd.status(report.status)
         self._write()
 
-    def failure(self, text: str) -> None:
-        """What keeps us from knowing how it stands is shown in its place, until it is over: ""."""
-        self._failure = text
-        self._write()
+    def retry(self) -> None:
+        """Write what could not be written, the disk being full say."""
+        if any(self._problems.values()):
+            self._write()
 
     def _write(self) -> None:
-        report = Report(self._failure, healthy=False) if self._failure else self._report
-        if report is None:
-            return
-        self.systemd.status(report.status)
         if self._directory is None:
             return
-        aside = self._directory / ".state.tmp"
+        if self.textfile:
+            from dtagent.host import metrics  # which most hosts never need
+
+            file = Path(self.textfile)
+            text = "".join(f"{line}\n" for line in metrics.text(self.report, self.counts))
+            self._replace(file, file.with_name(f".{file.name}.new"), text, metrics.REMEDY)
+        if self.report.status:
+            file, text = self._directory / "state.json", json.dumps(asdict(self.report))
+            remedy = "dtagent status shows nothing until it can be written"
+            self._replace(file, self._directory / ".state.tmp", text, remedy)
+
+    def _replace(self, file: Path, aside: Path, text: str, remedy: str) -> None:
+        """Write one file; that it cannot be written is told once, and its end, too."""
+        before, problem = self._problems.get(file, ""), ""
         try:
-            aside.write_text(json.dumps({**asdict(report), "overlays": sorted(report.overlays)}))
-            aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
-            aside.replace(self._directory / "state.json")
+            write(file, text, aside)
         except OSError as error:
-            log.debug("%s: %s", aside, error.strerror)
+            problem = f"{file}: {error.strerror}; {remedy}"
+            with suppress(OSError):
+                os.truncate(file, 0)  # takes no room: what it says must not outlive its truth
+        if problem and problem != before:
+            log.warning("%s", problem)
+        elif before and not problem:
+            log.log(NOTICE, "%s can be written again", file)
+        self._problems[file] = problem
 
 
 def read(directory: Path) -> Report:
     """What the running agent last did; DtagentError if none runs here."""
     file = directory / "state.json"
     try:
-        report = Report(**json.loads(file.read_text()))
+        text = file.read_text()
+        if not text:
+            raise DtagentError(
+                f"{file}: could not be written, so how it stands is not known here: see df "
+                f"{directory}, and systemctl status dtagent"
+            )
+        report = Report(**json.loads(text))
     except FileNotFoundError as error:
         raise DtagentError("dtagent does not run: systemctl status dtagent says why") from error
     except (OSError, ValueError, TypeError) as error:

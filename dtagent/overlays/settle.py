@@ -12,6 +12,12 @@ import math
 from collections.abc import Collection, Mapping
 
 FIRST, GROWTH, LAST = 0.020, 1.25, 10.0  # seconds, a factor, seconds
+POINTS = (0.0, *(FIRST * GROWTH**n for n in range(math.ceil(math.log(LAST / FIRST, GROWTH)))), LAST)
+"""Seconds after an event at which to scan: at once, 20 ms, each a quarter as far again, 10 s.
+
+What takes the time T to apply is seen by T and a quarter of it, so that its label has another
+quarter to come within half of T.
+"""
 # A scan follows another after so many times what that took: half of a processor at the most goes
 # into it in the second in which most overlays are applied, and a sixth in those after.
 SOON, REST_SOON, REST = 1.0, 1.0, 5.0  # seconds, and two factors
@@ -19,27 +25,11 @@ DEBOUNCE = 0.3  # seconds that something must be gone
 DEBOUNCE_MAX = 10.0  # seconds that a storm of events can put that off
 
 
-def _points() -> tuple[float, ...]:
-    points, point = [0.0], FIRST
-    while point < LAST:
-        points.append(point)
-        point *= GROWTH
-    return (*points, LAST)
-
-
-POINTS = _points()
-"""Seconds after an event at which to scan: at once, 20 ms, each a quarter as far again, 10 s.
-
-What takes the time T to apply is seen by T and a quarter of it, so that its label has another
-quarter to come within half of T.
-"""
-
-
 class Settle:
     """The series of scans after the newest event or change; the first begins with the object."""
 
     def __init__(self, now: float) -> None:
-        self._next = now  # not before this is the next scan
+        self._rested = now  # not before this is the next scan
         self._found: Mapping[str, str] | None = None
         self._published: Mapping[str, str] | None = None
         self._lost: dict[str, float] = {}  # labels, and since when
@@ -47,7 +37,7 @@ class Settle:
 
     def begin(self, now: float) -> None:
         """An event: scan from the first point, and what is gone may be on its way back."""
-        self._origin, self._step = now, 0
+        self._origin, self._series = now, [now + point for point in POINTS]
 
     def failed(self, start: float, end: float) -> None:
         """A scan came to nothing: what was gone has to be seen so from the beginning."""
@@ -77,9 +67,8 @@ class Settle:
 
     def _advance(self, start: float, end: float) -> None:
         factor = REST_SOON if start < self._origin + SOON else REST
-        self._next = end + factor * (end - start)
-        while not self.over and self._origin + POINTS[self._step] <= start:
-            self._step += 1
+        self._rested = end + factor * (end - start)
+        self._series = [at for at in self._series if at > start]
 
     def _believed(self, since: float) -> float:
         """When to believe a loss."""
@@ -87,18 +76,18 @@ class Settle:
 
     @property
     def over(self) -> bool:
-        return self._step >= len(POINTS)
+        return not self._series
 
     @property
     def last(self) -> bool:
         """Whether the next scan is the last of the series."""
-        return self._step == len(POINTS) - 1
+        return len(self._series) == 1
 
     @property
     def due(self) -> float:
         """When to scan next, for the series or for a loss; infinite when there is neither."""
-        series = math.inf if self.over else self._origin + POINTS[self._step]
-        return max(self._next, min([series, *map(self._believed, self._lost.values())]))
+        believed = map(self._believed, self._lost.values())
+        return max(self._rested, min((*self._series[:1], *believed), default=math.inf))
 
 
 def _less(found: Mapping[str, str], before: Mapping[str, str], key: str) -> bool:

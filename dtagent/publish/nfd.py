@@ -6,29 +6,36 @@ begins with a dot are passed over, and those of more than 64 KiB.
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import closing
 
 from dtagent.cluster import patch
-from dtagent.errors import DtagentError
+from dtagent.cluster.connection import Connection
+from dtagent.config.settings import Settings
+from dtagent.errors import DtagentError, NodeError
+from dtagent.host.status import write
 from dtagent.publish.publisher import Outcome, Publisher
 
 SIZE_MAX = 65536
+
+log = logging.getLogger(__name__)
 
 
 class NfdPublisher(Publisher):
     """Keeps one features file true; nfd-worker and nfd-master take it from there.
 
-    `settled` is asked after each publication until it says that nothing is left to look at.
+    Labels that we put on the Node ourselves once are not nfd-master's to change: they are looked
+    for after each publication, until the Node has been reached.
     """
 
-    def __init__(self, file: Path, settled: Callable[[], bool] = lambda: True) -> None:
-        self._file, self._settled = file, settled
-        self._is_settled = False
+    def __init__(self, settings: Settings) -> None:
+        self._file, self._node = settings.nfd.features_file, settings.node
+        self._looked = False
         # Not beside it: nfd-worker heeds one event a second, which would be the new file's making,
         # and looks again a minute later.
-        self._aside = file.with_name(f".{file.name}")
+        self._aside = self._file.with_name(f".{self._file.name}")
 
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         """Replace the file in one step, and only when it says something else."""
@@ -41,16 +48,13 @@ class NfdPublisher(Publisher):
         if before != text:
             try:
                 self._aside.mkdir(exist_ok=True)
-                aside = self._aside / "new"
-                aside.write_text(text, "ascii")
-                aside.chmod(0o644)  # nfd-worker is not root, and the unit's umask is strict
-                aside.replace(self._file)
+                write(self._file, text, self._aside / "new")
             except OSError as error:
                 raise DtagentError(
                     f"{self._file}: {error.strerror}; its folder must be there, and the unit must "
                     "be allowed to write in it: see the drop-in nfd.conf among the examples"
                 ) from error
-        self._is_settled = self._is_settled or self._settled()
+        self._looked = self._looked or self.look()
         return Outcome(str(self._file), patch.changed(_labels(before), labels), labels)
 
     def clear(self) -> Outcome:
@@ -62,6 +66,23 @@ class NfdPublisher(Publisher):
         except OSError as error:
             raise DtagentError(f"{self._file}: {error.strerror}; remove it") from error
         return Outcome(str(self._file), patch.changed(_labels(before), {}))
+
+    def look(self) -> bool:
+        """Warn of labels of ours on the Node; false while nobody can say."""
+        with closing(Connection(self._node)) as connection:
+            try:
+                api = connection.api()
+                owned = api.get().owned
+            except NodeError as error:
+                log.debug("whether labels of ours are on the Node: %s", error)
+                return False
+        if owned:
+            log.warning(
+                "Node %s still bears labels that dtagent set itself, and nfd-master would fight "
+                "over them: systemctl stop dtagent && dtagent clear && systemctl start dtagent",
+                api.name,
+            )
+        return True
 
     def _read(self) -> str | None:
         try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from dtagent.cluster import patch
 from dtagent.cluster.connection import Connection
-from dtagent.cluster.node import NodeApi
 from dtagent.cluster.patch import Observed
 from dtagent.cluster.watch import NodeWatch
 from dtagent.config.settings import NodeTable
@@ -30,7 +29,8 @@ class NodePublisher(Publisher):
     """
 
     def __init__(self, settings: NodeTable, changed: Callable[[], None] | None = None) -> None:
-        self._connection, self._changed = Connection(settings), changed
+        self._connection: Connection = Connection(settings)
+        self._changed = changed
         self._watch: NodeWatch | None = None
         self._observed: Observed | None = None
         self._contention = Contention()
@@ -51,7 +51,7 @@ class NodePublisher(Publisher):
         try:
             api = self._connection.api()
             try:
-                return self._make_true(api, labels, resync)
+                return self._make_true(labels, resync)
             finally:
                 if self._changed and not self._watch:
                     self._watch = NodeWatch(api, self._changed)
@@ -62,33 +62,39 @@ class NodePublisher(Publisher):
             self.close()
             raise
 
-    def _make_true(self, api: NodeApi, labels: Mapping[str, str], resync: bool) -> Outcome:
+    def _make_true(self, labels: Mapping[str, str], resync: bool) -> Outcome:
+        api = self._connection.api()
         watched = self._follow_watch()
         if self._observed is None or (resync and not watched):
             self._observed = api.get()
-        self._see_contention(api.name, self._observed)
+        observed = self._observed
+        for key in self._contention.observed(observed, time.monotonic()):
+            log.warning(
+                "%s changes label %s of Node %s back each time; left alone for an hour",
+                ", ".join(sorted(observed.others.get(key, ()))) or "somebody",
+                key, api.name, extra=event(LABEL_CONTENDED, api.name, [key]),
+            )  # fmt: skip
         wanted, left_alone = self._split(labels)
-        keys = {*wanted, *patch.unwanted(wanted, self._observed, self._contention.ours, left_alone)}
-        outcome = self._send(api, self._observed, wanted, keys, left_alone)
-        self._contention.published(wanted, self._observed.uid)
+        unwanted = patch.unwanted(wanted, observed, self._contention.ours, left_alone)
+        outcome = self._send(observed, wanted, {*wanted, *unwanted}, left_alone)
+        self._contention.published(wanted, observed.uid)
         return outcome
 
     def _send(
         self,
-        api: NodeApi,
         before: Observed,
         wanted: Mapping[str, str],
         keys: Collection[str],
-        left_alone: tuple[str, ...],
+        left: Sequence[str],
     ) -> Outcome:
-        """Send what it takes until the server's answer shows it.
+        """Send what it takes until the server's answer shows it; `left` is left alone.
 
         `keys` are wanted, or ours to take off. One that somebody came to hold as well just before
         our apply stays behind it, and is taken off after it.
         """
-        after = before
+        api, after = self._connection.api(), before
         for _ in range(PASSES):
-            requests = patch.plan(api.name, wanted, after, keys, left_alone)
+            requests = patch.plan(api.name, wanted, after, keys, left)
             if not requests:
                 break
             self._contention.sending(keys)
@@ -96,22 +102,14 @@ class NodePublisher(Publisher):
                 self._observed = after = api.send(request)
         changes = patch.changes(keys, before, after)
         true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
-        return Outcome(f"Node {api.name}", changes, true, api.name, left_alone)
+        return Outcome(f"Node {api.name}", changes, true, api.name, tuple(left))
 
     def _follow_watch(self) -> bool:
         """Believe the newer of the last answer and what the watch shows; whether it is up."""
-        seen = self._watch.seen if self._watch and self._watch.up else None
+        seen = self._watch.seen if self._watch else None
         if seen and self._observed and seen.version >= self._observed.version:
             self._observed = seen
         return seen is not None
-
-    def _see_contention(self, name: str, observed: Observed) -> None:
-        for key in self._contention.observed(observed, time.monotonic()):
-            log.warning(
-                "%s changes label %s of Node %s back each time; left alone for an hour",
-                ", ".join(sorted(observed.others.get(key, ()))) or "somebody",
-                key, name, extra=event(LABEL_CONTENDED, name, [key]),
-            )  # fmt: skip
 
     def _split(self, labels: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
         """The labels that are ours to set, and the keys that are left alone."""
@@ -126,18 +124,14 @@ class NodePublisher(Publisher):
         ours = self._contention.ours
         return bool(patch.plan("", wanted, self._observed, ours, left_alone))
 
-    def outdated(self) -> bool:
-        return self._connection.outdated()
-
     def clear(self, labels: Mapping[str, str]) -> Outcome:
         """Take our labels off the Node, and no other's; `labels` are what we would set now."""
-        api = self._connection.api()
-        observed = api.get()
+        observed = self._connection.api().get()
         keys = patch.clearable(labels, observed)
-        return self._send(api, observed, {}, keys, tuple(observed.labels.keys() - keys))
+        return self._send(observed, {}, keys, [*observed.labels.keys() - keys])
 
     def close(self) -> None:
         if self._watch:
             self._watch.close()
-        self._connection.close()
+        super().close()
         self._watch = self._observed = None

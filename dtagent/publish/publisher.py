@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dtagent.cluster.connection import Connection
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -21,6 +23,9 @@ class Outcome:
 class Publisher(ABC):
     """Something that labels can be made true on. Every failure is a DtagentError."""
 
+    _connection: Connection | None = None
+    """What it goes through, if that is kept."""
+
     @abstractmethod
     def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
         """Make exactly these our labels there.
@@ -34,7 +39,9 @@ class Publisher(ABC):
 
     def outdated(self) -> bool:
         """Whether what the connection was made of has changed since; it is closed then."""
-        return False
+        return self._connection is not None and self._connection.outdated()
 
-    def close(self) -> None:  # noqa: B027 (most hold nothing open)
+    def close(self) -> None:
         """Let go of every connection."""
+        if self._connection:
+            self._connection.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -28,12 +28,7 @@ ATTEMPTS = 5
 # What was a file when it was listed may be a pipe by now: opening one would wait.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESTALE)
-_NO_TREE = "no devicetree at {}: this host has none, or [devicetree] root and --root name another"
-_AT_ROOT = {
-    errno.ENOENT: f"{_NO_TREE} place",
-    errno.ENODEV: f"{_NO_TREE} place",
-    errno.ENOTDIR: "{}: not a folder; --root wants a live tree (a DTB is --dtb)",
-}
+_NO_TREE = "this host has none, or [devicetree] root and --root name another place"
 T = TypeVar("T")
 
 
@@ -45,12 +40,8 @@ class Node:
     """One node; `properties` are names alone, and the bytes are read when `get` asks."""
 
     def __init__(self, tree: Tree, path: str, parent: Node | None, properties: list[str]) -> None:
-        self.path, self.properties = path, properties
+        self.path, self.name, self.properties = path, path.rpartition("/")[2], properties
         self._tree, self._parent = tree, parent
-
-    @property
-    def name(self) -> str:
-        return self.path.rpartition("/")[2]
 
     def get(self, name: str) -> bytes | None:
         """The property's bytes as in the blob, or None where the node does not have it."""
@@ -82,10 +73,10 @@ class Node:
         Devicetree Specification 2.3.4 and 3.8.1, the kernel's of_get_next_cpu_node.
         """
         status = (self.strings("status") or ["okay"])[0]
-        if not (self._parent and self._parent.path == "/cpus"):
-            return status in ("okay", "ok")
-        if self.name.partition("@")[0] == "cpu" or self.strings("device_type") == ["cpu"]:
-            return not (status == "fail" or status.startswith("fail-"))
+        if (self._parent and self._parent.path == "/cpus") and (
+            self.name.partition("@")[0] == "cpu" or self.strings("device_type") == ["cpu"]
+        ):
+            return status.partition("-")[0] != "fail"
         return status in ("okay", "ok")
 
 
@@ -102,9 +93,8 @@ class Tree(ABC):
             self.take((len(path) + ENTRY) * (len(properties) + len(children)))
             node = Node(self, path, parent, properties)
             yield node
-            if children:
-                base = path if path == "/" else path + "/"
-                pending += [(base + name, node) for name in sorted(children, reverse=True)]
+            base = path.rstrip("/")
+            pending += [(f"{base}/{name}", node) for name in sorted(children, reverse=True)]
 
     def take(self, size: int) -> None:
         """Count what a scan holds in memory."""
@@ -132,7 +122,7 @@ class LiveTree(Tree):
 
     def listing(self, path: str) -> tuple[list[str], list[str]]:
         properties, children = [], []
-        place = self._place(path)
+        place = self._root + path.rstrip("/")
         try:
             with os.scandir(place) as entries:
                 for entry in islice(entries, SCAN_MAX // ENTRY + 1):
@@ -142,8 +132,11 @@ class LiveTree(Tree):
                     elif entry.is_dir(follow_symlinks=False):
                         children.append(entry.name)
         except OSError as error:
-            if path == "/" and error.errno in _AT_ROOT:
-                raise TreeError(_AT_ROOT[error.errno].format(self)) from error
+            if path == "/" and error.errno == errno.ENOTDIR:
+                text = f"{self}: not a folder; --root wants a live tree (a DTB is --dtb)"
+                raise TreeError(text) from error
+            if path == "/" and error.errno in _GONE:
+                raise TreeError(f"no devicetree at {self}: {_NO_TREE}") from error
             raise _failure(place, error) from error
         if path == "/" and not properties:
             # The kernel gives each node a `name`: this is a mount point, or the folder above.
@@ -151,7 +144,7 @@ class LiveTree(Tree):
         return properties, children
 
     def read(self, path: str, name: str) -> bytes:
-        place = f"{self._place(path)}/{name}"
+        place = f"{self._root}{path.rstrip('/')}/{name}"
         try:
             fd = os.open(place, _FLAGS)
             try:
@@ -168,9 +161,6 @@ class LiveTree(Tree):
             raise TreeError(f"{one_line(place)}: larger than {PROPERTY_MAX} bytes")
         return value
 
-    def _place(self, path: str) -> str:
-        return self._root if path == "/" else self._root + path
-
 
 def _failure(place: str, error: OSError) -> Exception:
     if error.errno in _GONE:
@@ -180,24 +170,28 @@ def _failure(place: str, error: OSError) -> Exception:
     return TreeError(f"{one_line(place)}: {error.strerror}; the devicetree cannot be read")
 
 
-def select(nodes: Iterable[Node], selectors: Sequence[Selector]) -> list[list[Node]]:
-    """For each selector the nodes that it chooses, in one walk and in the tree's order."""
-    groups: list[list[Node]] = [[] for _ in selectors]
-    tests = [(s.kind, s.pattern.match, group) for s, group in zip(selectors, groups, strict=True)]
-    by_compatible = any(kind == "compatible" for kind, *_ in tests)
-    root_alone = all(selector.text == "/" for selector in selectors)
+def select(
+    nodes: Iterable[Node], selectors: Iterable[str]
+) -> tuple[dict[str, list[Node]], dict[str, set[str]]]:
+    """For each selector the nodes that it chooses, in one walk and in the tree's order.
+
+    And for each kind of selector that there is, all that one could have chosen.
+    """
+    parsed = [Selector.parse(text) for text in dict.fromkeys(selectors)]
+    chosen: dict[str, list[Node]] = {selector.text: [] for selector in parsed}
+    there: dict[str, set[str]] = {selector.kind: set() for selector in parsed}
     for node in nodes:
-        compatibles = node.strings("compatible") if by_compatible else []
-        for kind, match, group in tests:
-            if kind == "compatible":
-                chosen = any(map(match, compatibles))
-            else:
-                chosen = match(node.path if kind == "path" else node.name) is not None
-            if chosen:
-                group.append(node)
-        if root_alone:
+        texts = {"path": [node.path], "name": [node.name]}
+        if "compatible" in there:
+            texts["compatible"] = node.strings("compatible")
+        for kind, several in there.items():
+            several.update(texts[kind])
+        for selector in parsed:
+            if any(map(selector.pattern.match, texts[selector.kind])):
+                chosen[selector.text].append(node)
+        if all(text == "/" for text in chosen):
             break
-    return groups
+    return chosen, there
 
 
 def scan(tree: Tree, decide: Callable[[Iterable[Node]], T]) -> T:

@@ -20,8 +20,9 @@ from tests.apiserver.process import Process
 READY = 120.0
 """Seconds a server gets to become ready. Measured: 3 to 4 on two idle cores."""
 
-HOSTS = ("127.0.0.1", "localhost", "10.0.2.2")
-"""What the server's certificate bears; the last is this loopback as a QEMU guest sees it."""
+HOSTS = ("127.0.0.1", "::1", "localhost", "10.0.2.2", "2001:db8::1")
+"""What the server's certificate bears; beside loopback's, what stands for it in a QEMU guest and in
+networks of the tests' own."""
 
 ADMIN = ("admin", ("system:masters",))
 

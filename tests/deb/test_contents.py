@@ -110,6 +110,15 @@ def test_documents_come_along(package: Package) -> None:
         assert gzip.decompress(compressed).decode() == source(f"packaging/man/{page}")
 
 
+def test_completion_lies_where_bash_and_zsh_look_for_it(package: Package) -> None:
+    for path, line in (
+        ("usr/share/bash-completion/completions/dtagent", r"complete .*-F _shtab_dtagent dtagent"),
+        ("usr/share/zsh/vendor-completions/_dtagent", "#compdef dtagent"),
+    ):
+        assert re.search(f"(?m)^{line}$", text(package, path))
+        assert (package.files / path).stat().st_mode & 0o777 == 0o644
+
+
 def test_every_file_is_roots_and_as_old_as_the_changelog(package: Package) -> None:
     dates = {line.split()[3] for line in package.listing()}
     assert {line.split()[1] for line in package.listing()} == {"root/root"}

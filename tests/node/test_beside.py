@@ -63,6 +63,38 @@ def test_a_restart_of_the_kubelet_costs_no_patch(node: Host, table: Table) -> No
     assert key in cause.patches[0]["requestObject"]["metadata"]["labels"]
 
 
+def test_an_upgrade_of_the_kubelet_costs_no_patch_and_no_label(node: Host, table: Table) -> None:
+    """The same program with another version stamped in; its --node-labels changed, which it sets
+    when it makes a Node alone, and a label of its own to put right, which it does at each start."""
+    machine, arch = node.machine, "kubernetes.io/arch"
+    found = node.cluster.node(node.node)
+    assert found is not None
+    old = found["status"]["nodeInfo"]["kubeletVersion"]
+    new = old[:-1] + ("8" if old[-1] == "9" else "9")
+    before, right = node.labels, node.cluster.labels(node.node)[arch]
+    program = machine.path(kubelet.KUBELET).read_bytes().replace(old.encode(), new.encode())
+    machine.put(kubelet.KUBELET, program, 0o755)
+    assert machine.run(f"{kubelet.KUBELET} --version", check=True).stdout == f"Kubernetes {new}\n"
+    machine.put(kubelet.LABELS, f"LABELS={BOARD}=7\n")
+    node.cluster.patch_labels(node.node, {arch: "old"}, "test")
+    cause = Cause(node)
+    node.restart_kubelet()
+
+    def metadata() -> Json:
+        found = node.cluster.node(node.node)
+        assert found is not None
+        upgraded = found["status"]["nodeInfo"]["kubeletVersion"] == new
+        return found["metadata"] if upgraded and found["metadata"]["labels"][arch] == right else {}
+
+    wait_for(metadata, "the new version on the Node, and its label right")
+    machine.put(kubelet.LABELS, "LABELS=\n")
+    assert node.labels == before
+    fields = [each for each in metadata()["managedFields"] if BOARD in str(each["fieldsV1"])]
+    assert [each["manager"] for each in fields] == ["dtagent"]
+    assert not cause.patches
+    table.add("the kubelet upgraded, its --node-labels changed", "every label stays ours", cause)
+
+
 def test_a_deleted_node_is_labelled_when_its_kubelet_registers_again(
     node: Host, table: Table
 ) -> None:

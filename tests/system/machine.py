@@ -44,7 +44,9 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
     """
 
     def __init__(self, root: Path, files: Mapping[str, bytes] | None = None) -> None:
-        self._root = root
+        self.root = root
+        self.options: tuple[str, ...] = ()
+        """Of systemd-nspawn(1), for the next boot."""
         self._name = f"dtagent-{uuid.uuid4().hex[:8]}"
         self._held = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +97,8 @@ class Machine(contextlib.AbstractContextManager["Machine"]):
             # Into its cgroup first. It ends with us however we end, killed included.
             *("sh", "-c", 'echo $$ > "$0"/cgroup.procs && exec "$@"', str(self._cgroup)),
             *("setpriv", "--pdeathsig", "TERM", *NSPAWN, *BOOTED, f"--machine={self._name}"),
-            *(f"--directory={self._root}", f"--bind-ro={self.firmware}:/sys/firmware"),
+            *(f"--directory={self.root}", f"--bind-ro={self.firmware}:/sys/firmware"),
+            *self.options,
         )
         environ = {"NOTIFY_SOCKET": str(notify), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         with (self._folder / "console").open("ab") as console:

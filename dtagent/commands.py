@@ -1,0 +1,186 @@
+"""What each command does, with the options that `cli.py` has read. A failure is a DtagentError.
+
+What a command does not need is not loaded: a scan is a tenth of a second less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing, nullcontext, suppress
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtagent.config import sources
+from dtagent.config.settings import Settings, as_toml
+from dtagent.errors import ConfigError, DtagentError, TreeError
+from dtagent.host import log
+from dtagent.names import printable
+
+if TYPE_CHECKING:
+    from dtagent.publish.publisher import Outcome
+    from dtagent.tree.labels import Labels
+
+
+def settings_of(
+    options: argparse.Namespace, meanwhile: Callable[[], None] = lambda: None
+) -> Settings:
+    """The settings with the command line's flags on top."""
+    settings = sources.load(options.config, meanwhile)
+    node, tree = settings.node, settings.devicetree
+    kubeconfig, root = options.kubeconfig or node.kubeconfig, options.root or tree.root
+    node = replace(node, name=options.node_name or node.name, kubeconfig=kubeconfig)
+    tree = replace(tree, root=root, nodes=(*tree.nodes, *options.nodes))
+    log.setup(settings.log_level)
+    return replace(settings, node=node, devicetree=tree)
+
+
+def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> Labels:
+    from dtagent.overlays import configfs
+    from dtagent.tree import devicetree, labels
+
+    tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
+    applied: frozenset[str] = frozenset()
+    if dtb is not None:
+        from dtagent.tree.blob import Blob
+
+        tree = Blob(dtb)
+    elif configfs.concern(settings):
+        applied = configfs.applied(configfs.find(settings.overlays.path))
+    decide = partial(labels.decide, settings=settings, overlays=applied, near=near)
+    return devicetree.scan(tree, decide)
+
+
+def scan(options: argparse.Namespace) -> None:
+    """Print the labels, and the notes on standard error."""
+    found = _labels(settings_of(options), options.dtb, near=True)
+    if options.output == "json":
+        print(json.dumps({"labels": dict(found.labels), "notes": list(found.notes)}, indent=2))
+        return
+    separator = "=" if options.output == "nfd" else ": "
+    for key, value in found.labels.items():
+        print(f"{key}{separator}{value}")
+    for note in found.notes:
+        print(f"dtagent: {note}", file=sys.stderr)
+
+
+def _import_agent() -> None:
+    importlib.import_module("dtagent.agent")
+    importlib.import_module("dtagent.publish.factory")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the agent until it is stopped."""
+    from dtagent.events import Event, Happening, Stopped
+    from dtagent.host.status import Status, only_writer, runtime_directory
+    from dtagent.host.systemd import Systemd
+
+    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+    threading.excepthook = events.put  # what a thread dies of is the agent's to handle
+
+    def stop(*_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        events.put(Event.STOP)  # should the exception be lost in somebody's `except:`
+        raise Stopped
+
+    signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
+    directory = None if options.dry_run else runtime_directory()
+    lock = only_writer(directory, create=True) if directory else nullcontext()
+    with closing(Systemd()) as systemd, suppress(Stopped), lock:
+        try:
+            settings = settings_of(options, meanwhile=_import_agent)
+        except ConfigError as error:
+            systemd.status(f"wrong configuration: {error}")
+            raise
+        from dtagent.agent import Agent
+        from dtagent.publish.factory import publisher
+
+        chosen, report = partial(publisher, dry_run=options.dry_run), Status(systemd, directory)
+        agent = Agent(settings, partial(settings_of, options), chosen, report, events)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        agent.run()
+
+
+def publish(options: argparse.Namespace) -> None:
+    """Scan and publish once."""
+    from dtagent.host.status import only_writer, runtime_directory
+    from dtagent.publish.factory import publisher
+
+    settings = settings_of(options)
+    found = _labels(settings)
+    writer = nullcontext() if options.dry_run else only_writer(runtime_directory(), create=False)
+    with writer, closing(publisher(settings, dry_run=options.dry_run)) as chosen:
+        _report(chosen.publish(found.labels))
+
+
+def status(options: argparse.Namespace) -> None:
+    """Print what the agent last did, from its status file."""
+    from dtagent.host.status import read, runtime_directory
+
+    last = read(runtime_directory())
+    for line in [last.as_json()] if options.output == "json" else map(printable, last.lines()):
+        print(line)
+    if not last.healthy:
+        raise DtagentError(last.status)
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from dtagent.doctor.unit import examine
+
+    checks = examine(partial(settings_of, options), _labels, unit=not options.no_unit)
+    if options.output == "json":
+        print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print(*checks, sep="\n")
+    if failed := [check.name for check in checks if check.status == "failure"]:
+        raise DtagentError(f"not well: {', '.join(failed)}")
+
+
+def clear(options: argparse.Namespace) -> None:
+    """Take our labels off, by the way that is set and by the one that was."""
+    from dtagent.host.status import only_writer, runtime_directory
+    from dtagent.publish.nfd import NfdPublisher
+    from dtagent.publish.node import NodePublisher
+
+    settings = settings_of(options)
+    try:
+        labels = _labels(settings).labels
+    except TreeError:
+        labels = {}  # they only help where the Node's managedFields were reset
+    with only_writer(runtime_directory(), create=False):
+        if settings.publish == "nfd" or os.path.lexists(settings.nfd.features_file):
+            _report(NfdPublisher(settings).clear())
+        with closing(NodePublisher(settings.node)) as publisher:
+            _report(publisher.clear(labels))
+
+
+def _report(outcome: Outcome) -> None:
+    _print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
+
+
+def _print(line: str) -> None:
+    """One line, which may have a file's, a folder's or a Node's name in it, on standard output."""
+    print(printable(line))
+
+
+def check_config(options: argparse.Namespace) -> None:
+    """Print the files that were read and the settings in effect."""
+    settings = settings_of(options)
+    for file in sources.files(options.config):
+        _print(f"# from {file}")
+    print(as_toml(settings))
+    if textfile := settings.metrics.textfile:
+        from dtagent.host import metrics
+
+        metrics.check(textfile)

@@ -1,0 +1,274 @@
+"""`dtagent doctor` on hosts that are broken: what it prints, and that its remedy is one."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.apiserver.certificates import Authority
+from tests.apiserver.commands import free_port
+from tests.faults.test_clock import library
+from tests.host import PREFIX, Host
+
+Doctor = Callable[..., str]
+KEY = f"{PREFIX}acme-board"
+
+
+@pytest.fixture
+def doctor(host: Host, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """What it prints of the host, less what is another each time; `ok` says how it must end."""
+
+    def run(*, ok: bool) -> str:
+        capsys.readouterr()
+        status = host.run("doctor", "--no-unit")
+        text = told(host, capsys.readouterr().out)
+        assert status == (0 if ok else 1), text
+        return text
+
+    return run
+
+
+def told(host: Host, text: str) -> str:
+    uid = (host.cluster.node(host.name) or {}).get("metadata", {}).get("uid", "no uid")
+    for what, name in {
+        str(host.base.parent): "HOST", host.cluster.url: "SERVER", host.name: "NODE", uid: "UID",
+    }.items():  # fmt: skip
+        text = text.replace(what, name)
+    text = re.sub(r"user \d+", "user 0", text)
+    return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "DATE", text)
+
+
+WELL = """\
+OK       configuration: valid
+OK       devicetree: HOST/base: 1 labels
+skipped  overlays: [devicetree] root is not this host's own tree, and [overlays] path is empty
+OK       nfd: not in use, and no features file is left
+OK       kubeconfig: HOST/kubelet.kubeconfig (-rw-------, user 0): SERVER by certificate
+OK       server: SERVER answers directly
+OK       clock: within 60 s of the server's
+OK       certificates: HOST/kubelet.kubeconfig and its server trust each other, valid until DATE
+OK       identity: Node NODE, by HOST/kubelet.kubeconfig
+OK       node: Node NODE is there, uid UID
+OK       permission: the server accepts the patch of Node NODE
+OK       changes: due on the Node: +beta.devicetree.org/acme-board=1
+OK       second-writer: nobody else sets these labels
+"""
+
+
+def well_but(text: str) -> str:
+    """WELL with the lines of `text` for those of the same checks."""
+    lines = _by_name(text)
+    return "".join(lines.get(name, line) for name, line in _by_name(WELL).items())
+
+
+def _by_name(text: str) -> dict[str, str]:
+    return {m[1]: m[0] for m in re.finditer(r"\w+ +([a-z0-9-]+): .*\n(?: {9}> .*\n)?", text)}
+
+
+def test_all_is_well(doctor: Doctor) -> None:
+    assert doctor(ok=True) == WELL
+
+
+def test_nothing_is_written_and_nothing_is_changed(host: Host, doctor: Doctor) -> None:
+    files, since = {*host.base.parent.rglob("*")}, host.cluster.audit_mark()
+    doctor(ok=True)
+    assert {*host.base.parent.rglob("*")} == files
+    assert host.labels == {}
+    uris = [uri for verb, uri in host.requests(since) if verb in ("patch", "update", "delete")]
+    assert uris
+    assert all("dryRun=All" in uri for uri in uris)
+
+
+def test_no_tree(host: Host, doctor: Doctor) -> None:
+    away = host.base.rename(host.base.with_name("away"))
+    assert doctor(ok=False) == well_but("""\
+failure  devicetree: no devicetree at HOST/base: this host has none, or [devicetree] root and \
+--root name another place
+         > correct [devicetree] root and nodes; a PC has no devicetree, and no labels
+skipped  permission: needs devicetree
+skipped  changes: needs devicetree
+skipped  second-writer: needs devicetree
+""")
+    away.rename(host.base)
+    assert doctor(ok=True) == WELL
+
+
+NO_CREDENTIAL = """\
+skipped  server: needs kubeconfig
+skipped  clock: needs server
+skipped  certificates: needs kubeconfig
+"""
+NO_IDENTITY = """\
+skipped  node: needs identity
+skipped  permission: needs identity
+skipped  changes: needs node
+skipped  second-writer: needs node
+"""
+NO_CERTIFICATE = "skipped  identity: needs certificates\n" + NO_IDENTITY
+
+
+def test_no_kubeconfig(host: Host, doctor: Doctor) -> None:
+    host.config.write_text(f'[devicetree]\nroot = "{host.base}"\n')
+    assert doctor(ok=False) == well_but(
+        NO_CREDENTIAL
+        + NO_CERTIFICATE
+        + """\
+failure  kubeconfig: no kubeconfig of a node found: this host runs no known Kubernetes, or it is \
+not up yet; [node] kubeconfig names one
+         > have this host join its cluster, or set [node] kubeconfig to the node's own
+"""
+    )
+    host.configure()
+    assert doctor(ok=True) == WELL
+
+
+def test_an_expired_certificate(host: Host, doctor: Doctor) -> None:
+    lifetime = datetime.timedelta(hours=-1)
+    host.cluster.kubeconfig(host.name, path=host.kubeconfig, lifetime=lifetime)
+    assert doctor(ok=False) == well_but(
+        NO_CERTIFICATE
+        + """\
+failure  certificates: HOST/kubelet.kubeconfig: its client certificate expired on DATE
+         > if the clock is right: restart the kubelet (k3s), which renews it
+"""
+    )
+    host.cluster.kubeconfig(host.name, path=host.kubeconfig)
+    assert doctor(ok=True) == WELL
+
+
+def rewrite(host: Host, **fields: str) -> None:
+    """The kubeconfig's cluster with other fields."""
+    config = json.loads(host.kubeconfig.read_text())
+    config["clusters"][0]["cluster"].update(fields)
+    host.kubeconfig.write_text(json.dumps(config))
+
+
+def test_a_wrong_ca(host: Host, doctor: Doctor) -> None:
+    other = host.base.with_name("ca.crt")
+    other.write_bytes(Authority().pem)
+    rewrite(host, **{"certificate-authority": str(other)})
+    assert doctor(ok=False) == well_but(
+        NO_CERTIFICATE
+        + """\
+failure  certificates: SERVER: TLS: certificate verify failed: unable to get local issuer \
+certificate (directly)
+         > give certificate-authority this cluster's CA: have the host join again
+"""
+    )
+    rewrite(host, **{"certificate-authority": str(host.cluster.ca_file)})
+    assert doctor(ok=True) == WELL
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="installs libfaketime, if need be")
+def test_a_clock_that_is_off(host: Host, doctor: Doctor) -> None:
+    def at(time: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "dtagent", "doctor", "--no-unit", "--config", host.config],
+            env={**os.environ, "LD_PRELOAD": library(), "FAKETIME": time,
+                 "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+            stdout=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        return told(host, done.stdout)
+
+    said = re.sub(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "DATE", at("@1970-01-01 00:01:00"))
+    assert said == well_but(
+        NO_CERTIFICATE
+        + """\
+warning  clock: it is DATE here, and DATE at the server
+         > set the clock, and let it be kept: `timedatectl set-ntp true`
+failure  certificates: HOST/kubelet.kubeconfig: its client certificate is not valid before DATE
+         > set this host's clock
+"""
+    )
+    assert at("+0") == WELL
+
+
+def test_a_wrong_node(host: Host, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTAGENT_NODE__NAME", "another")
+    assert doctor(ok=False) == well_but(
+        NO_IDENTITY
+        + """\
+failure  identity: HOST/kubelet.kubeconfig is the credential of Node NODE, and [node] name says \
+another; leave the name empty, or give the kubeconfig of that Node
+         > leave [node] name empty, or set [node] kubeconfig to this Node's own
+"""
+    )
+    monkeypatch.delenv("DTAGENT_NODE__NAME")
+    assert doctor(ok=True) == WELL
+
+
+def test_a_credential_that_may_not(
+    host: Host, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.cluster.kubeconfig(host.name, path=host.kubeconfig, user="somebody", groups=())
+    monkeypatch.setenv("DTAGENT_NODE__NAME", host.name)
+    assert doctor(ok=False) == well_but("""\
+failure  node: GET /api/v1/nodes/NODE: 403 nodes "NODE" is forbidden: User "somebody" cannot get \
+resource "nodes" in API group "" at the cluster scope
+         > use the node's own kubeconfig: leave [node] kubeconfig empty
+skipped  permission: needs node
+skipped  changes: needs node
+skipped  second-writer: needs node
+""")
+    host.cluster.kubeconfig(host.name, path=host.kubeconfig)
+    assert doctor(ok=True) == WELL
+
+
+def test_a_proxy_that_is_not_there(host: Host, doctor: Doctor) -> None:
+    before, proxy = host.kubeconfig.read_text(), f"http://127.0.0.1:{free_port()}"
+    rewrite(host, **{"proxy-url": proxy.replace("127", "user:secret@127")})
+    said = doctor(ok=False)
+    assert said.replace(proxy, "PROXY") == well_but(
+        NO_CERTIFICATE
+        + """\
+failure  server: SERVER: Connection refused (by the proxy PROXY)
+         > correct proxy-url, HTTPS_PROXY or NO_PROXY, or have the proxy run
+skipped  clock: needs server
+skipped  certificates: needs server
+"""
+    )
+    host.kubeconfig.write_text(before)
+    assert doctor(ok=True) == WELL
+
+
+def test_a_second_writer(host: Host, doctor: Doctor) -> None:
+    assert host.run("publish") == 0  # from the first apply on the server keeps these books
+    host.cluster.patch_labels(host.name, {KEY: "2"}, "k8s-dt-node-labeller")
+    assert doctor(ok=True) == well_but("""\
+warning  second-writer: label beta.devicetree.org/acme-board is set by k8s-dt-node-labeller, too
+         > stop who sets it, then take it off: `kubectl label node NAME KEY-`
+""")
+    host.cluster.patch_labels(host.name, {KEY: None}, "kubectl")
+    assert doctor(ok=True) == WELL
+
+
+def test_an_overlay_folder_that_is_missing(
+    host: Host, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = host.base.with_name("overlays")
+    monkeypatch.setenv("DTAGENT_OVERLAYS__PATH", str(folder))
+    assert doctor(ok=True) == well_but("""\
+warning  overlays: [overlays] path HOST/overlays is not there; looked for every 2 s
+         > have the folder there and readable, or correct [overlays] path
+""")
+    folder.mkdir()
+    watched = "OK       overlays: overlays are watched in HOST/overlays\n"
+    assert doctor(ok=True) == well_but(watched)
+
+
+def test_json_has_a_row_for_each_check(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    assert host.run("doctor", "-o", "json") == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert all(each.keys() == {"name", "status", "message", "remedy"} for each in checks)
+    unit = {each["name"]: each["status"] for each in checks if each["name"].startswith("unit")}
+    assert len(unit) == 5
+    if not Path("/run/systemd/system").is_dir():
+        assert set(unit.values()) == {"skipped"}
