@@ -63,7 +63,8 @@ class Agent:
         self._take(settings)
 
     def _take(self, settings: Settings) -> None:
-        self._settings, self._status.textfile = settings, settings.metrics.textfile
+        self._settings = settings
+        self._status.use_textfile(settings.metrics.textfile)
         node_changed = partial(self._events.put, Event.NODE)
         self._reconciler.use(self._publisher_for(settings, node_changed))
         changed = partial(self._events.put, Event.OVERLAY)
@@ -201,6 +202,7 @@ class Agent:
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
+        self._systemd.feed()  # for several reloads in a row, each of which may take a minute
         try:
             settings = self._load()
         except ConfigError as error:

@@ -138,7 +138,9 @@ def status(options: argparse.Namespace) -> None:
 def doctor(options: argparse.Namespace) -> None:
     from dtagent.doctor.unit import examine
 
-    checks = examine(partial(settings_of, options), _labels, unit=not options.no_unit)
+    given = options.config, options.kubeconfig, options.node_name, options.root, options.nodes
+    settings = partial(settings_of, options)
+    checks = examine(settings, _labels, unit=not options.no_unit, given=any(given))
     if options.output == "json":
         print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
     else:

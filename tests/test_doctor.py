@@ -167,6 +167,19 @@ certificate (directly)
     assert doctor(ok=True) == WELL
 
 
+def test_an_old_ca_beside_the_new_one(host: Host, doctor: Doctor) -> None:
+    both = host.base.with_name("ca.crt")
+    old = Authority(lifetime=datetime.timedelta(hours=-1))
+    both.write_bytes(old.pem + host.cluster.ca_file.read_bytes())
+    rewrite(host, **{"certificate-authority": str(both)})
+    assert doctor(ok=True) == well_but("""\
+warning  certificates: HOST/kubelet.kubeconfig: its CA expired on DATE
+         > give it the cluster's new CA, and that alone
+""")
+    rewrite(host, **{"certificate-authority": str(host.cluster.ca_file)})
+    assert doctor(ok=True) == WELL
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="installs libfaketime, if need be")
 def test_a_clock_that_is_off(host: Host, doctor: Doctor) -> None:
     def at(time: str) -> str:

@@ -94,3 +94,15 @@ def test_check_config_names_the_dropin_for_a_folder_that_is_not_there(
     assert f'textfile = "{file}"' in printed.out
     assert f"{file}: No such file or directory; its folder must be there" in printed.err
     assert "metrics.conf" in printed.err
+
+
+def test_metrics_that_are_written_no_more_do_not_stay_as_if_they_were_true(
+    host: Host, tmp_path: Path
+) -> None:
+    file = tmp_path / "dtagent.prom"
+    host.configure(f'metrics.textfile = "{file}"\n')
+    with start(host) as agent:
+        wait_for(file.exists, "metrics")
+        host.configure("")
+        agent.reload()
+        wait_for(lambda: not file.exists(), "their end")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dtagent.errors import UnreachableError
 from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
 from dtagent.publish.publisher import Outcome, Publisher
@@ -64,3 +65,26 @@ def test_a_resync_connects_anew_where_a_kubeconfig_or_the_clock_has_changed() ->
         reconciler.want({"a": "1"}, resync)
         reconciler.step()
     assert publisher.done == ["publish", "close", "publish"]
+
+
+class Away(Published):
+    """A server that is out of reach, until it is not."""
+
+    away = True
+
+    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+        if self.away:
+            raise UnreachableError("no route")
+        return super().publish(labels, resync)
+
+
+def test_what_waits_for_an_outage_to_end_keeps_its_cause_through_a_resync() -> None:
+    now, status, publisher = 0.0, Status(Systemd({})), Away()
+    reconciler = Reconciler(status, lambda: now)
+    reconciler.use(publisher)
+    reconciler.want({"a": "1"}, resync=True, why="overlay hat applied")
+    reconciler.step()
+    reconciler.want({"a": "1"}, resync=True, why="the devicetree changed")
+    publisher.away, now = False, 3600.0
+    reconciler.step()
+    assert status.report.last_change["why"] == "overlay hat applied"

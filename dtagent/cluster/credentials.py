@@ -33,6 +33,7 @@ class Credentials:
     tls_server_name: str | None = None
     proxy_url: str | None = None
     certificate: bytes | None = None
+    authority: bytes | None = None
     """What the client shows, as PEM."""
     exposed: Path | None = None
     """The file with the secret, if every user of this host can read it."""
@@ -76,19 +77,21 @@ def load(source: Path, files: Files) -> Credentials:
         return files.read(source.parent / str(table[key])) if table.get(key) else None
 
     certificate, key = pem(user, "client-certificate"), pem(user, "client-key")
+    authority = pem(cluster, "certificate-authority")
     return Credentials(
         source=source,
         server=server.rstrip("/"),
         context=tls.context(
             source,
             tls_server_name or host,
-            pem(cluster, "certificate-authority"),
+            authority,
             certificate + b"\n" + key if certificate and key else None,
         ),
         token=_token(source, user, files),
         tls_server_name=tls_server_name,
         proxy_url=_text(source, cluster, "proxy-url"),
         certificate=certificate,
+        authority=authority,
         exposed=_exposed(source, user),
     )
 

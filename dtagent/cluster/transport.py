@@ -118,13 +118,15 @@ class Transport:
             if not 200 <= response.status < 300:
                 raise failure(method, path, response, next(self._objects(response, lines=False)))
             tls.deadline.set(start + lifetime)
-            self._watch = response if lines else self._watch
-            if not self._closed:  # while it was opening, when there was nothing to interrupt
+            if lines:
+                self._watch = response
+            if not (lines and self._closed):  # while it opened, with nothing to interrupt yet
                 yield from self._objects(response, lines)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _unreachable(self._server, error, lifetime) from error
         finally:
-            self._watch = None if lines else self._watch
+            if lines:
+                self._watch = None
             if response:
                 response.close()  # which keeps the connection if the whole body has been read
 

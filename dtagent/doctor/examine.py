@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ class _Said(logging.Handler):
 def run(checks: Sequence[Callable[..., tuple[Any, str]]], found: dict[str, Any]) -> list[Check]:
     """Run each check of which all that it needs is in `found`, and put there what it finds."""
     logger, said = logging.getLogger("dtagent"), _Said()
+    logger.setLevel(logging.INFO)
     before, logger.handlers = logger.handlers, [said]
     try:
         return [_result(check, found, said) for check in checks]
@@ -67,13 +69,12 @@ def _result(check: Callable[..., tuple[Any, str]], found: dict[str, Any], said: 
     name, needs = _name(check.__name__), inspect.signature(check).parameters
     if missing := [_name(need) for need in needs if need not in found]:
         return Check(name, "skipped", f"needs {missing[0]}")
-    logging.getLogger("dtagent").setLevel(logging.INFO)  # which a configuration just read may lower
     said.records = []
     try:
         found[check.__name__], message = check(*(found[need] for need in needs))
     except Skipped as reason:
         return Check(name, "skipped", str(reason))
-    except (DtagentError, OSError) as error:
+    except (DtagentError, OSError, subprocess.SubprocessError) as error:
         status, message = "failure", str(error)
     else:
         status, warnings = "ok", said.text(logging.WARNING)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
 import ssl
 import stat
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -26,7 +27,13 @@ from dtagent.cluster.patch import Observed
 from dtagent.cluster.transport import Transport
 from dtagent.config.settings import Settings
 from dtagent.doctor.examine import Skipped, log
-from dtagent.errors import CredentialsError, NodeError, RefusedError, UnauthorizedError
+from dtagent.errors import (
+    CredentialsError,
+    NodeError,
+    RefusedError,
+    TlsError,
+    UnauthorizedError,
+)
 from dtagent.host import metrics
 from dtagent.overlays import configfs
 from dtagent.overlays.watch import OverlayWatch
@@ -45,6 +52,7 @@ T = TypeVar("T")
 
 def configuration(load: Callable[[], Settings]) -> tuple[Settings, str]:
     settings = load()
+    logging.getLogger("dtagent").setLevel(logging.INFO)  # its log_level is not for this
     if settings.metrics.textfile:
         metrics.check(settings.metrics.textfile)
     return settings, "the defaults" if settings == Settings() else "valid"
@@ -157,25 +165,42 @@ def certificates(kubeconfig: list[Credentials], server: str) -> tuple[None, str]
 
 
 def _certificates(loaded: Credentials) -> str:
-    """The dates of ours and of those that we trust, and the handshake, which checks the chain."""
-    ends = []
-    ours = [base64.b64decode(pem) for pem in _PEM.findall(loaded.certificate or b"")[:1]]
-    for der in (*ours, *loaded.context.get_ca_certs(binary_form=True)):
-        if not (validity := _VALIDITY.search(der)):
-            continue
-        start, end = map(_seconds, validity.groups())
-        ends.append(end)
-        what = f"{loaded.source}: its {'client certificate' if der in ours else 'CA'}"
-        now = time.time()
-        if now < start:
-            raise CredentialsError(f"{what} is not valid before {_date(start)}")
-        if now > end:
-            raise CredentialsError(f"{what} expired on {_date(end)}")
-        if now > start + RENEWED * (end - start):
-            log.warning("%s was not renewed, and expires on %s", what, _date(end))
-    _answer(loaded)
+    """Our own dates, the handshake, which checks the chain, and the dates of our CAs.
+
+    A CA that has expired is to blame only where the handshake fails: while CAs are changed there is
+    an old one beside the new.
+    """
+    ours = [*_dates(f"{loaded.source}: its client certificate", loaded.certificate)][:1]
+    theirs = [*_dates(f"{loaded.source}: its CA", loaded.authority)]
+    if wrong := [text for text, valid, _ in ours if not valid]:
+        raise CredentialsError(wrong[0])
+    try:
+        _answer(loaded)
+    except TlsError as error:
+        wrong = [text for text, valid, _ in theirs if not valid]
+        raise CredentialsError(wrong[0]) if wrong else error from error
+    for text in filter(None, (text for text, *_ in (*ours, *theirs))):
+        log.warning("%s", text)
+    ends = [end for _, valid, end in (*ours, *theirs) if valid]
     until = f", valid until {_date(min(ends))}" if ends else ""
     return f"{loaded.source} and its server trust each other{until}"
+
+
+def _dates(what: str, pem: bytes | None) -> Iterator[tuple[str, bool, float]]:
+    """Of each certificate what is to be said of its dates, whether it is valid, and until when."""
+    now = time.time()
+    for text in _PEM.findall(pem or b""):
+        if not (validity := _VALIDITY.search(base64.b64decode(text))):
+            continue
+        start, end = map(_seconds, validity.groups())
+        if now < start:
+            yield f"{what} is not valid before {_date(start)}", False, end
+        elif now > end:
+            yield f"{what} expired on {_date(end)}", False, end
+        elif now > start + RENEWED * (end - start):
+            yield f"{what} was not renewed, and expires on {_date(end)}", True, end
+        else:
+            yield "", True, end
 
 
 def _seconds(text: bytes) -> float:

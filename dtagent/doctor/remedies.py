@@ -20,6 +20,7 @@ REMEDIES = (
     ("server:", "see that the address is right and the server up; the agent waits for it"),
     ("clock:", "set the clock, and let it be kept: `timedatectl set-ntp true`"),
     ("certificates:.*not valid before|not yet valid", "set this host's clock"),
+    ("certificates:.*its CA expired", "give it the cluster's new CA, and that alone"),
     ("certificates:.*expire", "if the clock is right: restart the kubelet (k3s), which renews it"),
     ("certificates:", "give certificate-authority this cluster's CA: have the host join again"),
     ("identity:.*401", "have the kubelet (k3s) renew its credential, or the host join again"),

@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,20 +32,29 @@ Shown = Mapping[str, str]
 
 
 def examine(
-    load: Callable[[], Settings], scan: Callable[[Settings], Labels], unit: bool
+    load: Callable[[], Settings], scan: Callable[[Settings], Labels], unit: bool, given: bool
 ) -> list[Check]:
-    """All checks; those of the host as the service meets them, where that can be tried."""
+    """All checks; those of the host as the service meets them, where that can be tried.
+
+    With `given` there are options for them on the command line, which the service has not.
+    """
 
     def here() -> list[Check]:
         return run(host.CHECKS, {"load": load, "scan": scan})
 
-    found: dict[str, Any] = {"here": here}
+    found: dict[str, Any] = {"here": here, "given": given}
     checks = run(CHECKS, found) if unit else []
     return [*(found.get("unit_sandbox") or here()), *checks]
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    return _run(*command, seconds=60).stdout
+
+
+def _run(*command: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+    )
 
 
 def unit_installed() -> tuple[Shown, str]:
@@ -69,7 +77,8 @@ def unit_enabled(unit_installed: Shown) -> tuple[None, str]:
 def unit_active(unit_installed: Shown) -> tuple[None, str]:
     state, text = unit_installed["ActiveState"], unit_installed["StatusText"]
     if state != "active":
-        skipped = unit_installed["ConditionResult"] == "no"
+        tried = unit_installed.get("ConditionTimestampMonotonic", "0") != "0"
+        skipped = tried and unit_installed["ConditionResult"] == "no"
         why = "it was skipped, for there was no devicetree" if skipped else text
         raise DtagentError(f"dtagent.service is {state}" + (why and f": {why}"))
     return None, f"active: {text}" if text else "active"
@@ -84,27 +93,29 @@ def unit_alone(unit_installed: Shown) -> tuple[None, str]:
 
 
 def unit_sandbox(
-    unit_installed: Shown, here: Callable[[], Sequence[Check]]
+    unit_installed: Shown, here: Callable[[], Sequence[Check]], given: bool
 ) -> tuple[Sequence[Check], str]:
+    if given:
+        raise Skipped("there are options that the service has not: all was tried as this shell")
     if os.geteuid() != 0:
         raise Skipped("only root can try it: sudo dtagent doctor")
     section, command, properties = "", "", []
     for line in _output("systemctl", "cat", "dtagent").replace("\\\n", " ").splitlines():
+        line = line.strip()
         section = line if line.startswith("[") else section
-        key, equals, value = line.partition("=")
+        key, equals, value = (part.strip() for part in line.partition("="))
         if section != "[Service]" or not equals or line.startswith(("#", ";")):
             continue
         if key == "ExecStart":
             command = value or command
         elif not _RUNNING.match(key):
-            properties += ["-p", line]
+            properties += ["-p", f"{key}={value}"]
+        if "%" in value:
+            raise Skipped(f"{key}={value}: only the unit itself has what `%` stands for")
     properties += ["-p", f"RuntimeMaxSec={TRY_MAX}"]
     as_root = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", *properties]
     agent = shlex.split(command.replace(" run", " doctor", 1))
-    done = subprocess.run(
-        [*as_root, *agent, *sys.argv[2:], "--no-unit", "-o", "json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = _run(*as_root, *agent, "--no-unit", "-o", "json", seconds=TRY_MAX + 60)
     try:
         checks = [Check(**each) for each in json.loads(done.stdout)["checks"]]
     except (ValueError, LookupError, TypeError) as error:

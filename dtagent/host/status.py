@@ -148,6 +148,13 @@ class Status:
         self.textfile = ""
         self._problems: dict[Path, str] = {}  # files that cannot be written, and why
 
+    def use_textfile(self, file: str) -> None:
+        """Write metrics there from now on, "" for nowhere; those of another file were true once."""
+        if self.textfile not in ("", file):
+            with suppress(OSError):
+                Path(self.textfile).unlink()
+        self.textfile = file
+
     def count(self, name: str, value: str, number: float = 1) -> None:
         """Add to a counter; it is written with what is updated next."""
         self.counts[name, value] += number

@@ -65,7 +65,10 @@ class Reconciler:
         if resync and self._publisher.outdated():
             self._publisher.close()
         if new or (resync and self._publisher.drifted(labels)):
-            self._why = why if new else DRIFT
+            if new:
+                self._why = why
+            elif self._publish_due == NEVER:  # what waits to be published keeps its cause
+                self._why = DRIFT
             self._resync = self._resync or resync
             # In an outage the next attempt is due already, but not after a reload.
             if not self._failure or self._publish_due == NEVER:
@@ -78,7 +81,9 @@ class Reconciler:
         if self._failure is NodeMissingError:
             self._publish_due = self._clock()
         elif not self._failure and self._publisher.drifted(self._wanted):
-            self._resync, self._why = True, DRIFT
+            self._resync = True
+            if self._publish_due == NEVER:
+                self._why = DRIFT
             self._soon()
 
     def _soon(self) -> None:

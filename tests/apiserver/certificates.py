@@ -40,10 +40,12 @@ class Authority:
     refuse what it signed (RFC 5280, 6.1.4 (k)).
     """
 
-    def __init__(self, *, extensions: bool = True) -> None:
+    def __init__(
+        self, *, extensions: bool = True, lifetime: datetime.timedelta = 3650 * DAY
+    ) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("dtagent-test-ca")
-        builder = _builder(self._name, self._key, now() - DAY, now() + 3650 * DAY)
+        builder = _builder(self._name, self._key, now() - DAY, now() + lifetime)
         builder = builder.issuer_name(self._name)
         if extensions:
             public = self._key.public_key()

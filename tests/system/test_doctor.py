@@ -56,6 +56,34 @@ def test_a_kubeconfig_that_the_sandbox_hides(site: Site) -> None:
     all_is_well(site)
 
 
+def test_a_dropin_as_people_write_them(site: Site) -> None:
+    site.machine.put(WHERE, "# f\u00fcr uns\n[Service]\nMemoryMax = 200M\n  Environment=A=b\n")
+    site.machine.run("systemctl daemon-reload && systemctl restart dtagent", check=True)
+    all_is_well(site)
+    site.machine.put(WHERE, "[Service]\nEnvironment=A=%H\n")
+    site.machine.run("systemctl daemon-reload && systemctl restart dtagent", check=True)
+    checks, result = doctor(site)
+    assert result.status == 0, result
+    assert checks.pop("unit-sandbox") == {
+        "name": "unit-sandbox",
+        "status": "skipped",
+        "message": "Environment=A=%H: only the unit itself has what `%` stands for",
+        "remedy": "",
+    }
+    assert {check["status"] for check in checks.values()} == {"ok"}, result
+    site.machine.run(f"rm {WHERE}", check=True)
+    site.machine.run("systemctl daemon-reload && systemctl restart dtagent", check=True)
+
+
+def test_options_that_the_service_has_not_are_tried_where_they_are_given(site: Site) -> None:
+    command = "cd /etc && dtagent doctor --config dtagent.toml -o json"
+    result = site.machine.run(command)
+    checks = {each["name"]: each for each in json.loads(result.stdout)["checks"]}
+    assert result.status == 0, result
+    assert checks["configuration"]["status"] == "ok"
+    assert checks["unit-sandbox"]["status"] == "skipped"
+
+
 def test_a_masked_unit(site: Site) -> None:
     site.machine.run("systemctl mask --now dtagent", check=True)
     checks, result = doctor(site)
