@@ -136,7 +136,9 @@ def test_a_disabled_node_is_not_there_for_a_rule() -> None:
 
 
 @given(
-    st.binary(max_size=90) | st.lists(st.text(max_size=70)).map(lambda texts: strings(*texts)),
+    st.binary(max_size=90)
+    | st.lists(st.text(max_size=70)).map(lambda texts: strings(*texts))
+    | st.lists(st.binary(max_size=9)).map(lambda parts: b"".join(part + b"\0" for part in parts)),
     st.builds(
         Rule,
         label=st.just(KEY),
