@@ -18,7 +18,7 @@ from dtagent import agent
 from dtagent.agent import Agent
 from dtagent.cluster import backoff, connection, patch
 from dtagent.cluster.connection import Connection
-from dtagent.config.settings import DevicetreeTable, LabelsTable, NodeTable, Settings
+from dtagent.config.settings import DevicetreeTable, LabelsTable, NodeTable, OverlaysTable, Settings
 from dtagent.errors import NodeError, UnreachableError
 from dtagent.events import Event, Happening
 from dtagent.host.status import Status
@@ -255,3 +255,32 @@ def test_a_reload_that_changes_labels_is_no_event_and_hardware_is_one_after_it(
     world.run()
     assert {*world.published[-1][1]} == {"e.org/acme-board", "e.org/acme-hat"}
     assert world.told == ["the devicetree changed: +e.org/acme-hat=1"]
+
+
+def overlays_in(place: Path, *names: str) -> OverlaysTable:
+    """A folder as the vendor's configfs has it, in which these are applied."""
+    for name in names:
+        (place / name).mkdir(parents=True)
+        for file, text in (("status", "applied\n"), ("path", f"{name}.dtbo\n"), ("dtbo", "")):
+            (place / name / file).write_text(text)
+    return OverlaysTable(path=str(place))
+
+
+def test_overlays_that_a_start_or_a_reload_finds_are_no_event(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = replace(world.settings(), overlays=overlays_in(tmp_path / "one", "hat"))
+    second = replace(first, overlays=overlays_in(tmp_path / "two", "cape"))
+    monkeypatch.setattr(world, "settings", lambda: first if world.now < 500 else second)
+
+    def watch(path: str, _: object) -> SimpleNamespace:
+        return SimpleNamespace(folder=Path(path), close=nothing, restart=nothing)
+
+    monkeypatch.setattr(agent, "OverlayWatch", watch)
+    world.at(500, nothing, Event.RELOAD)
+    world.at(1000, lambda: overlays_in(tmp_path / "two", "late"), Event.OVERLAY)
+    world.at(1500, nothing)
+    world.run()
+    overlays = {key for key in world.published[-1][1] if key.startswith("overlay.")}
+    assert overlays == {"overlay.devicetree.org/cape", "overlay.devicetree.org/late"}
+    assert world.told == ["overlay late applied: +overlay.devicetree.org/late=applied"]
