@@ -213,6 +213,7 @@ class Agent:
         else:
             self._close()
             self._take(settings)
+            self._labels = None  # another folder's overlays did not come, either
             self._status.count("reloads_total", "success")
             log.info("configuration reloaded")
         self._why = RELOAD

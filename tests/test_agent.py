@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import queue
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from demo.tree import Tree, strings, write_tree
+from demo.tree import Tree, add_node, strings, write_tree
 from dtagent import agent
 from dtagent.agent import Agent
-from dtagent.cluster import backoff, connection
+from dtagent.cluster import backoff, connection, patch
 from dtagent.cluster.connection import Connection
-from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
+from dtagent.config.settings import DevicetreeTable, LabelsTable, NodeTable, OverlaysTable, Settings
 from dtagent.errors import NodeError, UnreachableError
 from dtagent.events import Event, Happening
 from dtagent.host.status import Status
@@ -36,6 +38,7 @@ class World(Publisher):
         self.base = base
         self.away = False
         self.published: list[tuple[float, dict[str, str]]] = []
+        self.told: list[str] = []
         self.attempts: list[float] = []
         self.script: list[tuple[float, Callable[[], Event | None]]] = []
         self.connection = Connection(self.settings().node)
@@ -74,8 +77,12 @@ class World(Publisher):
             self.connection.api()
         if self.away:
             raise UnreachableError("away")
+        before = self.published[-1][1] if self.published else {}
         self.published.append((self.now, dict(labels)))
-        return Outcome("the Node", [])
+        return Outcome("the Node", patch.changed(before, labels))
+
+    def tell(self, reason: str, message: str) -> None:
+        self.told.append(message)
 
     def outdated(self) -> bool:
         """As the publisher of a Node answers, which connects by this kubeconfig."""
@@ -211,3 +218,69 @@ def test_nothing_wakes_it_while_all_is_well(world: World) -> None:
     world.run()
     # Beside the scans that follow a start, whose last comes 10 s after it.
     assert len([at for at in waits if at >= 10]) <= len(world.published) + 1
+
+
+def test_a_selector_that_chooses_nothing_is_noted_each_time_that_becomes_true(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at each scan in between."""
+    caplog.set_level("INFO", "dtagent")
+    settings = world.settings()
+    table = replace(settings.devicetree, nodes=("/", "hat"))
+    monkeypatch.setattr(world, "settings", lambda: replace(settings, devicetree=table))
+    noted: list[int] = []
+
+    def count() -> None:
+        noted.append(caplog.messages.count("'hat' chooses no node"))
+
+    world.at(1000, count)
+    world.at(1001, lambda: add_node(world.base, "/hat", {"compatible": strings("acme,hat")}))
+    world.at(2000, count)
+    world.at(2001, lambda: shutil.rmtree(world.base / "hat"))
+    world.at(3000, count)
+    world.run()
+    assert noted == [1, 1, 2]
+
+
+def test_a_reload_that_changes_labels_is_no_event_and_hardware_is_one_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.settings()
+    second = replace(first, labels=LabelsTable(prefix="e.org/"))
+    monkeypatch.setattr(world, "settings", lambda: first if world.now < 100 else second)
+    world.at(100, nothing, Event.RELOAD)
+    new: Tree = {"compatible": strings("acme,hat")}
+    world.at(500, lambda: add_node(world.base, "/hat", new), Event.OVERLAY)
+    world.at(1000, nothing)
+    world.run()
+    assert {*world.published[-1][1]} == {"e.org/acme-board", "e.org/acme-hat"}
+    assert world.told == ["the devicetree changed: +e.org/acme-hat=1"]
+
+
+def overlays_in(place: Path, *names: str) -> OverlaysTable:
+    """A folder as the vendor's configfs has it, in which these are applied."""
+    for name in names:
+        (place / name).mkdir(parents=True)
+        for file, text in (("status", "applied\n"), ("path", f"{name}.dtbo\n"), ("dtbo", "")):
+            (place / name / file).write_text(text)
+    return OverlaysTable(path=str(place))
+
+
+def test_overlays_that_a_start_or_a_reload_finds_are_no_event(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = replace(world.settings(), overlays=overlays_in(tmp_path / "one", "hat"))
+    second = replace(first, overlays=overlays_in(tmp_path / "two", "cape"))
+    monkeypatch.setattr(world, "settings", lambda: first if world.now < 500 else second)
+
+    def watch(path: str, _: object) -> SimpleNamespace:
+        return SimpleNamespace(folder=Path(path), close=nothing, restart=nothing)
+
+    monkeypatch.setattr(agent, "OverlayWatch", watch)
+    world.at(500, nothing, Event.RELOAD)
+    world.at(1000, lambda: overlays_in(tmp_path / "two", "late"), Event.OVERLAY)
+    world.at(1500, nothing)
+    world.run()
+    overlays = {key for key in world.published[-1][1] if key.startswith("overlay.")}
+    assert overlays == {"overlay.devicetree.org/cape", "overlay.devicetree.org/late"}
+    assert world.told == ["overlay late applied: +overlay.devicetree.org/late=applied"]

@@ -277,6 +277,93 @@ warning  overlays: [overlays] path HOST/overlays is not there; looked for every 
     assert doctor(ok=True) == well_but(watched)
 
 
+def test_a_metrics_folder_that_is_missing(host: Host, doctor: Doctor) -> None:
+    folder = host.base.with_name("node-exporter")
+    host.configure(f'metrics.textfile = "{folder}/dtagent.prom"')
+    assert doctor(ok=True) == well_but("""\
+warning  configuration: HOST/node-exporter/dtagent.prom: No such file or directory; its folder \
+must be there, and the unit must be allowed to write in it: see the drop-in metrics.conf among the \
+examples
+         > make the folder, and use the unit's drop-in metrics.conf
+""")
+    folder.mkdir()
+    assert doctor(ok=True) == WELL
+
+
+NFD = (
+    NO_CREDENTIAL
+    + NO_CERTIFICATE
+    + """\
+OK       nfd: HOST/features.d/devicetree can be written
+skipped  kubeconfig: publish = "nfd" leaves the API to nfd-master
+"""
+)
+NFD_DENIED = """\
+failure  nfd: HOST/features.d/devicetree: cannot be written
+         > use the unit's drop-in nfd.conf, which makes the folder; see docs/nfd.md
+"""
+
+
+@pytest.fixture
+def features(host: Host) -> Path:
+    """The folder of a host that publishes by NFD; it is not there yet."""
+    folder = host.base.with_name("features.d")
+    host.configure(f'publish = "nfd"\nnfd.features_file = "{folder}/devicetree"')
+    return folder
+
+
+def test_a_features_folder_that_is_missing(features: Path, doctor: Doctor) -> None:
+    assert doctor(ok=False) == well_but(NFD + NFD_DENIED)
+    features.mkdir()
+    assert doctor(ok=True) == well_but(NFD)
+    assert [*features.iterdir()] == [], "nothing is written by looking"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a folder read-only")
+def test_a_features_folder_that_is_read_only(host: Host, features: Path) -> None:
+    """As the unit has it without the drop-in: by a mount, which binds root, too."""
+    features.mkdir()
+    mounted = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    doctor = [sys.executable, "-m", "dtagent", "doctor", "--no-unit", "--config", str(host.config)]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mounted, str(features), *doctor],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told(host, done.stdout) == well_but(NFD + NFD_DENIED), done.stderr
+    assert done.returncode == 1
+
+
+def test_labels_of_ours_on_a_node_that_nfd_labels_now(host: Host, doctor: Doctor) -> None:
+    assert host.run("publish") == 0
+    folder = host.base.with_name("features.d")
+    folder.mkdir()
+    host.configure(f'publish = "nfd"\nnfd.features_file = "{folder}/devicetree"')
+    assert doctor(ok=True) == well_but(
+        NFD
+        + """\
+warning  nfd: Node NODE still bears labels that dtagent set itself, and nfd-master would fight \
+over them: systemctl stop dtagent && dtagent clear && systemctl start dtagent
+         > do as it says
+"""
+    )
+    assert host.run("clear") == 0
+    assert doctor(ok=True) == well_but(NFD)
+
+
+def test_a_features_file_that_stays_when_the_node_is_patched_again(
+    host: Host, features: Path, doctor: Doctor
+) -> None:
+    features.mkdir()
+    assert host.run("publish") == 0
+    host.configure(f'nfd.features_file = "{features}/devicetree"')
+    said = doctor(ok=True)
+    stays = "warning  nfd: HOST/features.d/devicetree stays from publish"
+    assert [line for line in said.splitlines() if line.startswith(stays)]
+    assert "         > remove the file\n" in said
+    (features / "devicetree").unlink()
+    assert doctor(ok=True) == WELL
+
+
 def test_json_has_a_row_for_each_check(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     assert host.run("doctor", "-o", "json") == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
