@@ -34,6 +34,16 @@ def seen(there: bool) -> float:
     return time.monotonic()
 
 
+def wake() -> None:
+    """`journalctl -f` was seen to sleep over the last entry that there was: another one wakes it.
+
+    A time is that of its own entry, so this changes none.
+    """
+    while True:
+        time.sleep(30)
+        subprocess.run(["systemd-cat", "echo", "rounds.py is at work"], check=True)
+
+
 def line(journal: Iterable[str], sign: str) -> float:
     """When journald took the agent's line that says the label was added, or removed."""
     for text in journal:
@@ -51,6 +61,7 @@ def main() -> None:
     with subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as journal:
         assert journal.stdout is not None
         time.sleep(1)  # journalctl says nothing when it has begun to follow
+        threading.Thread(target=wake, daemon=True).start()
         for number in range(count):
             folder = OVERLAYS / f"round{number}"
             applying = threading.Thread(target=apply, args=(mode, folder))
