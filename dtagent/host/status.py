@@ -202,7 +202,7 @@ class Status:
         except OSError as error:
             problem = f"{file}: {error.strerror}; {remedy}"
             with suppress(OSError):
-                os.truncate(file, 0)  # takes no room: what it says must not outlive its truth
+                file.write_bytes(b"")  # takes no room: what it says must not outlive its truth
         if problem and problem != before:
             log.warning("%s", problem)
         elif before and not problem:

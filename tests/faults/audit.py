@@ -14,6 +14,7 @@ from tests.apiserver.client import Json
 USER = "system:node:"
 REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 NODES = "/api/v1/nodes"
+EVENTS = "/api/v1/namespaces/default/events"
 
 
 def outside(cluster: ApiServer) -> list[str]:
@@ -30,7 +31,7 @@ def _request(event: Json) -> tuple[str, str, str]:
 
 
 def allowed(user: str, verb: str, uri: str) -> bool:
-    """Who am I; get and patch of the own Node; watch with its own fieldSelector."""
+    """Who am I; Events; get and patch of the own Node; watch with its own fieldSelector."""
     name = user.removeprefix(USER)
     parts = urlsplit(uri)
     if verb in ("get", "patch"):
@@ -38,4 +39,4 @@ def allowed(user: str, verb: str, uri: str) -> bool:
     if verb == "watch":
         selector = parse_qs(parts.query).get("fieldSelector")
         return parts.path == NODES and selector == [f"metadata.name={name}"]
-    return (verb, uri) == ("create", REVIEW)
+    return verb == "create" and uri in (REVIEW, EVENTS)
