@@ -92,8 +92,9 @@ class Process:
 
     @property
     def status(self) -> str:
-        """The newest status line."""
-        return [text for text in self.said if text.startswith("STATUS=")][-1][len("STATUS=") :]
+        """The newest status line; "" before the first."""
+        told = [text for text in self.said if text.startswith("STATUS=")]
+        return told[-1].removeprefix("STATUS=") if told else ""
 
     def reload(self) -> None:
         self.popen.send_signal(signal.SIGHUP)
