@@ -3,16 +3,8 @@
 import enum
 import threading
 
-
-class Event(enum.Enum):
-    """What a signal, or a thread that watches the world, has to say."""
-
-    STOP = "stop"
-    RELOAD = "reload"
-    OVERLAY = "overlay"
-    NODE = "node"
-
-
+# What a signal, or a thread that watches the world, has to say.
+Event = enum.Enum("Event", ["STOP", "RELOAD", "OVERLAY", "NODE"])
 Happening = Event | threading.ExceptHookArgs  # the latter is a thread's death
 
 

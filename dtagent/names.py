@@ -5,12 +5,10 @@ prefix, the NodeRestriction admission plugin for the domains a node may not labe
 the Devicetree Specification 2.2.1 for node names.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 NAME_MAX = 63
 PREFIX_MAX = 253
@@ -19,7 +17,6 @@ _DNS_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*\Z")
 _RESERVED = re.compile(r"(?:^|\.)(kubernetes\.io|k8s\.io)\Z")
 _NODE_NAME = re.compile(r"[A-Za-z0-9,._+@#-]+\Z")
-_HASH = 8
 QUOTE_MAX = 128  # characters; no driver of Linux matches a longer compatible (of_device_id)
 LINE_MAX = 512  # characters; a path in a message, and what is said of it
 
@@ -64,8 +61,8 @@ def fit(text: str, unique: bytes) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]", "-", text).strip("-._")
     if len(name) <= NAME_MAX:
         return name
-    head = name[: NAME_MAX - _HASH - 1].rstrip("._-")
-    return f"{head}-{hashlib.sha256(unique).hexdigest()[:_HASH]}"
+    digest = hashlib.sha256(unique).hexdigest()[:8]
+    return name[: NAME_MAX - len(digest) - 1].rstrip("._-") + f"-{digest}"
 
 
 def quoted(text: str) -> str:
@@ -84,16 +81,16 @@ def one_line(text: str) -> str:
 
 
 class Selector(NamedTuple):
-    """Which nodes of a tree are meant; `pattern` is the whole of a path, a compatible or a name."""
+    """Which nodes of a tree are meant: those whose path, compatible or name `pattern` is all of."""
 
     text: str
-    kind: Literal["path", "compatible", "name"]
+    kind: str
     pattern: re.Pattern[str]
 
     @classmethod
-    def parse(cls, text: str) -> Selector:
+    def parse(cls, text: str) -> "Selector":
         """Read `/PATH`, `compatible:GLOB` or NAME; ValueError says what else was found."""
-        kind, colon, glob = text.partition(":")
+        kind, _, glob = text.partition(":")
         if text.startswith("/"):
             parts = text.split("/")[1:]
             if text != "/" and not all(_NODE_NAME.match(part.replace("*", "x")) for part in parts):
@@ -102,14 +99,11 @@ class Selector(NamedTuple):
             # for it. fnmatch's own way with stars tries no split of a name twice.
             slashes = rf"(?=(?:[^/]*/){{{len(parts)}}}[^/]*\Z)"
             return cls(text, "path", re.compile(slashes + fnmatch.translate(text)))
-        if colon:
-            if kind != "compatible" or not glob:
-                raise ValueError(f"{quoted(text)} is no selector; 'compatible:GLOB' has the colon")
-            return cls(text, "compatible", re.compile(fnmatch.translate(glob)))
+        if kind == "compatible" and glob:
+            return cls(text, kind, re.compile(fnmatch.translate(glob)))
         if not _NODE_NAME.match(text):
-            raise ValueError(
-                f"{quoted(text)} is no node name; write a NAME, a /PATH or 'compatible:GLOB'"
-            )
+            what = f"{quoted(text)} is no node name"
+            raise ValueError(f"{what}; write a NAME, a /PATH or 'compatible:GLOB'")
         # `gpu` is gpu, gpu@57000000 and gpu0@57000000, as the Go labeller's -n has it; the kernel
         # adds #1 to the second of two siblings of one name (drivers/of/kobj.c, safe_name).
         return cls(text, "name", re.compile(re.escape(text) + r"(?:\d*@[^/]*)?(?:#\d+)?\Z"))

@@ -16,7 +16,7 @@ import pytest
 from demo.tree import Tree, add_node, strings, write_tree
 from dtagent import agent
 from dtagent.agent import Agent
-from dtagent.cluster import backoff, connection, patch
+from dtagent.cluster import backoff, credentials, patch
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, LabelsTable, NodeTable, OverlaysTable, Settings
 from dtagent.errors import NodeError, UnreachableError
@@ -176,7 +176,7 @@ def test_a_clock_that_is_set_cuts_the_wait_short(
         nonlocal wall
         world.away, wall = False, 1.8e9
 
-    monkeypatch.setattr(connection, "clock_offset", lambda: wall)
+    monkeypatch.setattr(credentials, "clock_offset", lambda: wall)
     heals_at_once(world, set_clock)
 
 

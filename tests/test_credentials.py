@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from dtagent.cluster import kubeconfigs
-from dtagent.cluster.credentials import load
-from dtagent.cluster.files import Files
+from dtagent.cluster import credentials
+from dtagent.cluster.credentials import Files, load
 from dtagent.errors import CredentialsError
 from tests.apiserver.certificates import Authority, now
 
@@ -45,7 +44,7 @@ def write(
 
 
 def find(host: Path, configured: str = "") -> list[Path]:
-    return kubeconfigs.find(configured, host, Files())
+    return credentials.find(configured, host, Files())
 
 
 def refusal(file: Path) -> str:
@@ -217,7 +216,7 @@ def test_a_drop_in_moves_the_data_dir_again_and_the_last_one_wins(
     (drop_ins / "99.conf").write_text("data-dir: /c")
     assert found() == "b"
     files = Files()
-    kubeconfigs.find("", tmp_path, files)
+    credentials.find("", tmp_path, files)
     assert not files.changed()
     (drop_ins / "a.yaml").write_text("data-dir: /c")
     assert files.changed()
@@ -275,7 +274,7 @@ def test_a_file_that_a_kubeconfig_names_is_looked_at_whatever_is_wrong_with_it(
 def test_a_known_place_of_a_kubeconfig_is_looked_at_before_there_is_one(tmp_path: Path) -> None:
     for place in ("etc/kubernetes/kubelet.conf", "var/lib/rancher/k3s/agent/kubelet.kubeconfig"):
         files = Files()
-        kubeconfigs.find("", tmp_path, files)
+        credentials.find("", tmp_path, files)
         assert not files.changed()
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).touch()
@@ -303,7 +302,12 @@ def test_a_token_that_is_none_is_refused_and_never_shown(
     assert refusal(file) == "FILE: its token is not one word of ASCII"
 
 
-def test_a_key_where_its_files_name_belongs_is_never_shown(file: Path) -> None:
-    write(file, user={"client-certificate": "c", "client-key": "-----BEGIN\nsecret" * 20})
+@pytest.mark.parametrize(
+    "key",
+    ["-----BEGIN\nsecret" * 20, "secret/" * 40, "secret" * 50],
+    ids=["PEM", "base64", "token"],
+)
+def test_a_key_where_its_files_name_belongs_is_never_shown(file: Path, key: str) -> None:
+    write(file, user={"client-certificate": "c", "client-key": key})
     (file.parent / "c").touch()
     assert "secret" not in refusal(file)

@@ -13,7 +13,7 @@ import pytest
 
 from demo.tree import add_node, strings
 from dtagent.cluster import credentials
-from dtagent.cluster.files import Files
+from dtagent.cluster.credentials import Files
 from dtagent.cluster.node import NodeApi
 from dtagent.cluster.transport import Transport
 from dtagent.config.settings import NodeTable

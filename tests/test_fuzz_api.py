@@ -21,9 +21,9 @@ from hypothesis import example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from dtagent.cluster import connection, credentials, kubeconfigs, node, patch
+from dtagent.cluster import connection, credentials, node, patch
 from dtagent.cluster.connection import Connection
-from dtagent.cluster.files import Files
+from dtagent.cluster.credentials import Files
 from dtagent.cluster.transport import Transport, failure
 from dtagent.config.settings import NodeTable
 from dtagent.errors import CredentialsError, NodeError
@@ -106,7 +106,7 @@ def test_a_strange_configuration_of_a_distribution_hides_no_other_kubeconfig(
     (tmp_path / "etc/kubernetes").mkdir()
     kubelet = tmp_path / "etc/kubernetes/kubelet.conf"
     kubelet.write_text(json.dumps(KUBECONFIG))
-    assert kubeconfigs.find("", tmp_path, Files()) == [kubelet]
+    assert credentials.find("", tmp_path, Files()) == [kubelet]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import yaml
 from dtagent.cluster import credentials
 from dtagent.cluster.client import connections
 from dtagent.cluster.connection import Connection
-from dtagent.cluster.files import Files
+from dtagent.cluster.credentials import Files
 from dtagent.cluster.patch import APPLY, Observed, Patch, plan
 from dtagent.config.settings import NodeTable
 from dtagent.errors import (

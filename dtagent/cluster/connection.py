@@ -3,31 +3,17 @@
 The own Node is never another's, whatever the credential could do.
 """
 
-from __future__ import annotations
-
-import functools
 import logging
 import re
 import socket
-import time
 from pathlib import Path
 from urllib.parse import quote
 
-from dtagent.cluster import credentials, kubeconfigs
-from dtagent.cluster.files import Files
+from dtagent import errors
+from dtagent.cluster import credentials
 from dtagent.cluster.node import NodeApi
 from dtagent.cluster.transport import Transport, table
 from dtagent.config.settings import NodeTable
-from dtagent.errors import (
-    CredentialsError,
-    ForbiddenError,
-    NodeError,
-    NodeMissingError,
-    UnauthorizedError,
-)
-from dtagent.host.log import KEY_EXPOSED, event
-
-CLOCK_STEP = 1.0  # seconds by which the wall clock may part from the monotonic one
 
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _NODE_USER = "system:node:"
@@ -45,8 +31,7 @@ class Connection:
     def __init__(self, settings: NodeTable, host: Path = Path("/")) -> None:
         self.settings, self._host = settings, host
         self._api: NodeApi | None = None
-        self._files, self._clock_offset = Files(), clock_offset()
-        self._choice = ""
+        self._files, self._choice = credentials.Files(), ""
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +40,7 @@ class Connection:
     def api(self) -> NodeApi:
         """The Node; a NodeError says why it cannot be reached."""
         if self._api is None:
-            self._files, self._clock_offset = Files(), clock_offset()
+            self._files = credentials.Files()
             self._api = api = self._connect()
             choice = f"Node {api.name} at {api.server}, by {api.source}"
             if choice != self._choice:
@@ -64,43 +49,45 @@ class Connection:
         return self._api
 
     def _connect(self) -> NodeApi:
-        sources = kubeconfigs.find(self.settings.kubeconfig, self._host, self._files)
-        if not sources:
-            raise CredentialsError(
+        failures: list[errors.NodeError] = []
+        for source in credentials.find(self.settings.kubeconfig, self._host, self._files):
+            try:
+                return self._try(source)
+            except errors.NodeError as error:
+                log.debug("%s: %s", source, error)
+                failures.append(error)
+        if not failures:
+            raise errors.CredentialsError(
                 "no kubeconfig of a node found: this host runs no known Kubernetes, or it is not "
                 "up yet; [node] kubeconfig names one"
             )
-        failures: list[NodeError] = []
-        for source in sources:
-            try:
-                return self._try(source)
-            except NodeError as error:
-                log.debug("%s: %s", source, error)
-                failures.append(error)
-        if len(failures) == 1:
-            raise failures[0]
-        # All is told, and the first one's kind stands.
-        raise type(failures[0])("; ".join(map(str, failures)))
+        first = failures[0]  # whose kind stands
+        first.args = ("; ".join(map(str, failures)),)
+        raise first
 
     def _try(self, source: Path) -> NodeApi:
         loaded = credentials.load(source, self._files)
         transport = Transport(loaded)
         try:
-            name = node_name(transport, self.settings.name, source, self._host)
+            return NodeApi(transport, loaded, self._name(transport, source))
         except BaseException:
             transport.close()
             raise
-        if loaded.exposed:
-            _warn_of_exposed(loaded.exposed)
-        return NodeApi(transport, loaded, name)
+
+    def _name(self, transport: Transport, source: Path) -> str:
+        """The configured one, else the credential's own, else the host's if it is the same boot."""
+        user, configured = _who(transport, source), self.settings.name
+        own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
+        if configured and own and configured != own:
+            raise errors.CredentialsError(
+                f"{source} is the credential of Node {own}, and [node] name says {configured}; "
+                "leave the name empty, or give the kubeconfig of that Node"
+            )
+        return configured or own or _same_boot(transport, user, self._host)
 
     def outdated(self) -> bool:
-        """Whether what the last attempt to connect was made of has changed: files, wall clock.
-
-        A board without a clock boots in the past, where every certificate is not yet valid.
-        """
-        stepped = abs(clock_offset() - self._clock_offset) > CLOCK_STEP
-        return stepped or self._files.changed()
+        """Whether what the last attempt to connect depended on has changed."""
+        return self._files.changed()
 
     def close(self) -> None:
         """Drop it, and with it the certificate that it presents."""
@@ -109,43 +96,18 @@ class Connection:
         self._api = None
 
 
-def clock_offset() -> float:
-    """Seconds of the wall clock beyond the monotonic one: they part only when somebody sets it."""
-    return time.time() - time.monotonic()
-
-
-@functools.cache  # once, not at each connection
-def _warn_of_exposed(file: Path) -> None:
-    text = "%s: every user of this host can read the node's secret: chmod 600 it"
-    log.warning(text, file, extra=event(KEY_EXPOSED))
-
-
-def node_name(transport: Transport, configured: str, source: Path, host: Path) -> str:
-    """The configured name, else the credential's own, else this host's if it is the same boot."""
-    user = _who(transport, source)
-    own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
-    if configured and own and configured != own:
-        raise CredentialsError(
-            f"{source} is the credential of Node {own}, and [node] name says {configured}; "
-            "leave the name empty, or give the kubeconfig of that Node"
-        )
-    return configured or own or _same_boot(transport, user, host)
-
-
 def _who(transport: Transport, source: Path) -> str:
     """Ask the server who we are (SelfSubjectReview, Kubernetes 1.28); "" if it does not say."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
-        headers = {"Content-Type": "application/json"}
-        answer = transport.request("POST", _REVIEW, review, headers)
-    except UnauthorizedError as error:
-        raise UnauthorizedError(
+        answer = transport.request("POST", _REVIEW, review, {"Content-Type": "application/json"})
+    except errors.UnauthorizedError as error:
+        raise errors.UnauthorizedError(
             f"{source}: the server does not accept this credential (401): it has expired, or is "
             "another cluster's"
         ) from error
-    except NodeMissingError:
-        return ""
-    except ForbiddenError as error:  # an older server, or one that starts
+    # No such review; or an older server, or one that starts.
+    except (errors.NodeMissingError, errors.ForbiddenError) as error:
         refused = _REFUSED.search(str(error))
         return refused[1] if refused else ""
     return str(table(answer, "status", "userInfo").get("username", ""))
@@ -160,15 +122,13 @@ def _same_boot(transport: Transport, user: str, host: Path) -> str:
     remedy = "set [node] name, or give the node's own kubeconfig"
     try:
         node = transport.request("GET", f"/api/v1/nodes/{quote(name, safe='')}")
-    except (NodeMissingError, ForbiddenError) as error:
+        boot = (host / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (errors.NodeMissingError, errors.ForbiddenError) as error:
         raise type(error)(f"{error}; {remedy}") from error
-    there = table(node, "status", "nodeInfo").get("bootID")
-    try:
-        here = (host / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError as error:
-        raise CredentialsError(f"this host's boot_id: {error.strerror}; {remedy}") from error
-    if there != here:
-        raise CredentialsError(
+        raise errors.CredentialsError(f"this host's boot_id: {error.strerror}; {remedy}") from error
+    if table(node, "status", "nodeInfo").get("bootID") != boot:
+        raise errors.CredentialsError(
             f"the credential is {user or 'somebody'}'s and Node {name} is not this host; {remedy}"
         )
     return name

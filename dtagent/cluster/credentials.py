@@ -1,30 +1,149 @@
-"""One kubeconfig: what it says, ready to connect with.
+"""The node's kubeconfigs: where they may be, what one says, and whether it may say more by now.
 
 Read here and not by the kubernetes client's loader, which writes inline private keys to temporary
 files and would run the programs that a kubeconfig may name. Format: client-go's
 `tools/clientcmd/api/v1`.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
+import logging
+import os
 import re
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
+
 from dtagent.cluster import tls
-from dtagent.cluster.files import Files
 from dtagent.errors import CredentialsError
+from dtagent.host.log import KEY_EXPOSED, event
+
+KNOWN_PLACES = (
+    "etc/kubernetes/kubelet.conf",  # kubeadm
+    "var/snap/microk8s/current/credentials/kubelet.config",
+    "var/lib/k0s/kubelet.conf",
+    "var/lib/microshift/resources/kubelet/kubeconfig",
+)
+CLOCK_STEP = 1.0  # seconds by which the wall clock may part from the monotonic one
+FILE_MAX = 1 << 20  # bytes; a kubelet's kubeconfig with its certificates inline has some 6 KiB
+PATH_MAX = 255  # characters of a path that is shown
+_EXPOSED: set[Path] = set()  # what was warned of
+
+log = logging.getLogger(__name__)
+
+
+class Files:
+    """What an attempt to connect depends on: the files, as each stood before it was read, or that
+    there was none; and the wall clock.
+
+    Links are followed: kubeadm's `kubelet-client-current.pem` counts by what it points to.
+    """
+
+    def __init__(self) -> None:
+        self._then: dict[Path, tuple[int, ...]] = {}
+        self._offset = clock_offset()
+
+    def changed(self) -> bool:
+        """Whether a file has been written, replaced, removed or made since, or the clock set.
+
+        A board without a clock boots in the past, where every certificate is not yet valid.
+        """
+        stepped = abs(clock_offset() - self._offset) > CLOCK_STEP
+        return stepped or any(_fingerprint(file) != then for file, then in self._then.items())
+
+    def note(self, file: Path) -> bool:
+        """Look at a file or a folder from now on; whether it is there."""
+        now = _fingerprint(file)
+        self._then.setdefault(file, now)  # the first of two reads counts
+        return bool(now)
+
+    def read(self, file: Path) -> bytes:
+        """The content; CredentialsError says why there is none."""
+        self.note(file)
+        # A key or a token may have been put where its file's name belongs.
+        shown = len(str(file)) <= PATH_MAX and str(file).isprintable()
+        text = str(file) if shown else "a file that the kubeconfig names"
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(FILE_MAX + 1)
+        except PermissionError as error:
+            hint = "the unit's sandbox may deny it, see dtagent(8)"
+            raise CredentialsError(f"{text}: {error.strerror}; {hint}") from error
+        except (OSError, ValueError) as error:  # the latter of a NUL, or of what is no UTF-8
+            why = getattr(error, "strerror", "no name of a file")
+            raise CredentialsError(f"{text}: {why}") from error
+        if len(content) > FILE_MAX:
+            raise CredentialsError(f"{text}: larger than {FILE_MAX} bytes")
+        return content
+
+    def yaml(self, file: Path) -> Mapping[str, Any]:
+        """What a YAML file says, which has to be a table.
+
+        By the loader in Python: libyaml's overruns the C stack where it is nested deeply enough.
+        """
+        try:
+            said = yaml.safe_load(self.read(file))
+        # PyYAML's own of numbers of 5,000 digits, the 30th of February, ill-formed tags and nesting
+        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f", line {mark.line + 1}" if mark else ""
+            raise CredentialsError(f"{file}{where}: not YAML") from error
+        if not isinstance(said, dict):
+            raise CredentialsError(f"{file}: not a kubeconfig")
+        return said
+
+
+def clock_offset() -> float:
+    """Seconds of the wall clock beyond the monotonic one: they part only when somebody sets it."""
+    return time.time() - time.monotonic()
+
+
+def _fingerprint(file: Path) -> tuple[int, ...]:
+    """Empty where there is none; one that may not be looked at is there, and reading it says so."""
+    try:
+        status = file.stat()
+    except (OSError, ValueError) as error:
+        return (0,) if isinstance(error, PermissionError) else ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def find(configured: str, host: Path, files: Files) -> list[Path]:
+    """The kubeconfigs to try, in order: the configured one alone, else those that exist.
+
+    `host` is the root below which the known places of k3s, RKE2, kubeadm, microk8s, k0s and
+    MicroShift are looked for; `$KUBECONFIG` comes last. `files` notes what the choice depends on.
+    """
+    if configured:
+        return [Path(configured)]
+    places = [_data_dir(host, name, files) / "agent/kubelet.kubeconfig" for name in ("k3s", "rke2")]
+    places += [host / place for place in KNOWN_PLACES]
+    places += [Path(text) for text in os.environ.get("KUBECONFIG", "").split(":") if text]
+    return [place for place in places if files.note(place)]
+
+
+def _data_dir(host: Path, name: str, files: Files) -> Path:
+    """As its configuration has it: the last value stands, be it none."""
+    read, moved = [host / f"etc/rancher/{name}/config.yaml"], None
+    drop_ins = read[0].with_name("config.yaml.d")
+    files.note(drop_ins)
+    with contextlib.suppress(OSError):
+        read += sorted(drop_ins.iterdir())
+    for file in read:  # those that k3s reads, in its order (pkg/configfilearg)
+        if file.name.lower().endswith((".yaml", ".yml")):
+            with contextlib.suppress(CredentialsError):  # theirs to complain about
+                moved = files.yaml(file).get("data-dir", moved)
+    return host / str(moved or f"var/lib/rancher/{name}").lstrip("/")
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """One kubeconfig's current context, ready to connect with."""
+    """One kubeconfig's current context, ready to connect with; what is of TLS as PEM."""
 
     source: Path
     server: str
@@ -34,9 +153,6 @@ class Credentials:
     proxy_url: str | None = None
     certificate: bytes | None = None
     authority: bytes | None = None
-    """What the client shows, as PEM."""
-    exposed: Path | None = None
-    """The file with the secret, if every user of this host can read it."""
 
 
 def load(source: Path, files: Files) -> Credentials:
@@ -44,12 +160,19 @@ def load(source: Path, files: Files) -> Credentials:
 
     Raises CredentialsError, which may pass: k3s rewrites its files one after the other.
     """
+
+    def pem(table: Mapping[str, Any], key: str) -> bytes | None:
+        """`KEY-data`, which is base64, goes before the file that `KEY` names, as in client-go."""
+        if data := table.get(f"{key}-data"):
+            try:
+                return base64.b64decode(str(data), validate=True)
+            except ValueError as error:
+                raise CredentialsError(f"{source}: {key}-data is not base64") from error
+        return files.read(source.parent / str(table[key])) if table.get(key) else None
+
     config = files.yaml(source)
-    if not isinstance(config, dict):
-        raise CredentialsError(f"{source}: not a kubeconfig")
     context = _entry(source, config, "context", config.get("current-context"))
-    cluster = _entry(source, config, "cluster", context.get("cluster"))
-    user = _entry(source, config, "user", context.get("user"))
+    cluster, user = (_entry(source, config, it, context.get(it)) for it in ("cluster", "user"))
     for refused in ("exec", "auth-provider"):
         if refused in user:
             raise CredentialsError(
@@ -65,65 +188,26 @@ def load(source: Path, files: Files) -> Credentials:
         raise CredentialsError(
             f"{source}: insecure-skip-tls-verify is not supported; name its certificate-authority"
         )
-    tls_server_name = _text(source, cluster, "tls-server-name")
-
-    def pem(table: Mapping[str, Any], key: str) -> bytes | None:
-        """`KEY-data`, which is base64, goes before the file that `KEY` names, as in client-go."""
-        if data := table.get(f"{key}-data"):
-            try:
-                return base64.b64decode(str(data), validate=True)
-            except ValueError as error:
-                raise CredentialsError(f"{source}: {key}-data is not base64") from error
-        return files.read(source.parent / str(table[key])) if table.get(key) else None
-
+    for text in ("tls-server-name", "proxy-url"):
+        if not isinstance(cluster.get(text) or "", str):
+            raise CredentialsError(f"{source}: {text} is no text")
+    name, proxy = cluster.get("tls-server-name"), cluster.get("proxy-url")
     certificate, key = pem(user, "client-certificate"), pem(user, "client-key")
+    pair = certificate + b"\n" + key if certificate and key else None
     authority = pem(cluster, "certificate-authority")
+    tls_context = tls.context(source, name or host, authority, pair)
+    token = _token(source, user, files)
+    _warn_if_exposed(source, user)
     return Credentials(
-        source=source,
-        server=server.rstrip("/"),
-        context=tls.context(
-            source,
-            tls_server_name or host,
-            authority,
-            certificate + b"\n" + key if certificate and key else None,
-        ),
-        token=_token(source, user, files),
-        tls_server_name=tls_server_name,
-        proxy_url=_text(source, cluster, "proxy-url"),
-        certificate=certificate,
-        authority=authority,
-        exposed=_exposed(source, user),
+        source, server.rstrip("/"), tls_context, token, name, proxy, certificate, authority
     )
 
 
-def _exposed(source: Path, user: Mapping[str, Any]) -> Path | None:
-    """The file that the private key or the token is in, if others may read it and get there."""
-    inline = user.get("client-key-data") or user.get("token")
-    named = None if inline else user.get("client-key") or user.get("tokenFile")
-    file = source.parent / str(named) if named else source
-    with contextlib.suppress(OSError, ValueError):
-        file = file.resolve(strict=True)
-        way = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.parents)
-        if way and file.stat().st_mode & stat.S_IROTH:
-            return file
-    return None
-
-
 def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> Mapping[str, Any]:
-    entries = config.get(f"{kind}s")
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and entry.get("name") == name:
-            body = entry.get(kind)
-            if isinstance(body, dict):
-                return body
+    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError):
+        named = {entry.get("name"): entry.get(kind) for entry in config[f"{kind}s"]}
+        return dict(named[name])
     raise CredentialsError(f"{source}: has no {kind} {name!r}")
-
-
-def _text(source: Path, table: Mapping[str, Any], key: str) -> str | None:
-    value = table.get(key)
-    if value is not None and not isinstance(value, str):
-        raise CredentialsError(f"{source}: {key} is no text")
-    return value
 
 
 def _token(source: Path, user: Mapping[str, Any], files: Files) -> str | None:
@@ -134,3 +218,16 @@ def _token(source: Path, user: Mapping[str, Any], files: Files) -> str | None:
     if not re.fullmatch("[!-~]*", token):
         raise CredentialsError(f"{source}: its token is not one word of ASCII")
     return token or None
+
+
+def _warn_if_exposed(source: Path, user: Mapping[str, Any]) -> None:
+    """Once, where others may read the file with the private key or the token, and get there."""
+    inline = user.get("client-key-data") or user.get("token")
+    named = None if inline else user.get("client-key") or user.get("tokenFile")
+    with contextlib.suppress(OSError, ValueError):
+        file = (source.parent / str(named) if named else source).resolve(strict=True)
+        way = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.parents)
+        if way and file.stat().st_mode & stat.S_IROTH and file not in _EXPOSED:
+            _EXPOSED.add(file)
+            text = "%s: every user of this host can read the node's secret: chmod 600 it"
+            log.warning(text, file, extra=event(KEY_EXPOSED))

@@ -6,8 +6,6 @@ manager set as well stays, so that one is taken off by a merge patch with null. 
 documentation, "Server-Side Apply"; structured-merge-diff's fieldsV1.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +35,7 @@ class Observed:
     version: int = field(default=0, compare=False)
 
     @classmethod
-    def of(cls, answer: Mapping[str, Any]) -> Observed:
+    def of(cls, answer: Mapping[str, Any]) -> "Observed":
         """Read an object's metadata as the API server sent it; ServerError for what is none."""
         owned: set[str] = set()
         others: dict[str, frozenset[str]] = {}
@@ -46,16 +44,15 @@ class Observed:
             for entry in metadata.get("managedFields") or ():
                 fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:labels", {})
                 keys = {name[2:] for name in fields if name.startswith("f:")}
-                if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Apply"):
+                manager = str(entry.get("manager"))
+                if (manager, entry.get("operation")) == (FIELD_MANAGER, "Apply"):
                     owned |= keys
                 else:
-                    manager = frozenset([str(entry.get("manager"))])
-                    others |= {key: others.get(key, frozenset()) | manager for key in keys}
-            uid, labels = metadata.get("uid"), dict(metadata.get("labels") or {})
-            version = int(metadata.get("resourceVersion") or 0)
+                    others |= {key: others.get(key, frozenset()) | {manager} for key in keys}
+            labels, version = metadata.get("labels") or {}, metadata.get("resourceVersion") or 0
+            return cls(metadata.get("uid"), dict(labels), frozenset(owned), others, int(version))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ServerError("the server's answer is no Node's metadata") from error
-        return cls(uid, labels, frozenset(owned), others, version)
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def plan(
     if nulls := [k for k in unwanted_keys if k not in observed.owned or observed.others.get(k)]:
         metadata = {"labels": dict.fromkeys(nulls), "uid": observed.uid}
         patches.append(Patch(MERGE, f"fieldManager={FIELD_MANAGER}", {"metadata": metadata}))
-    right = all(observed.labels.get(key) == value for key, value in desired.items())
+    right = desired.items() <= observed.labels.items()
     if not right or observed.owned.difference(nulls) != desired.keys():
         # With the uid an apply never creates a Node, and never labels another of the same name.
         metadata = {"labels": dict(desired), "name": name, "uid": observed.uid or "unknown"}

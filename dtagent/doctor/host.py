@@ -18,10 +18,9 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dtagent.cluster import credentials, kubeconfigs, patch, tls
+from dtagent.cluster import credentials, patch, tls
 from dtagent.cluster.connection import Connection
-from dtagent.cluster.credentials import Credentials
-from dtagent.cluster.files import Files
+from dtagent.cluster.credentials import Credentials, Files
 from dtagent.cluster.node import NodeApi
 from dtagent.cluster.patch import Observed
 from dtagent.cluster.transport import Transport
@@ -95,7 +94,7 @@ def nfd(configuration: Settings) -> tuple[None, str]:
 def kubeconfig(configuration: Settings) -> tuple[list[Credentials], str]:
     if configuration.publish == "nfd":
         raise Skipped('publish = "nfd" leaves the API to nfd-master')
-    sources = kubeconfigs.find(configuration.node.kubeconfig, Path("/"), Files())
+    sources = credentials.find(configuration.node.kubeconfig, Path("/"), Files())
     if not sources:
         Connection(configuration.node).api()  # which says so
     loaded = _those_that_work(sources, lambda source: credentials.load(source, Files()))

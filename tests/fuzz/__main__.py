@@ -23,7 +23,7 @@ from tests.fuzz import inputs
 atheris: Any = importlib.import_module("atheris")
 with atheris.instrument_imports(include=["dtagent", "yaml", "tomllib"]):
     from dtagent.cluster import credentials
-    from dtagent.cluster.files import Files
+    from dtagent.cluster.credentials import Files
     from dtagent.config import judge
     from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
     from dtagent.errors import ConfigError, CredentialsError, TreeError

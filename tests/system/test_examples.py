@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtagent.cluster import kubeconfigs
-from dtagent.cluster.files import Files
+from dtagent.cluster import credentials
+from dtagent.cluster.credentials import Files
 from dtagent.host import log
 from tests.apiserver import ApiServer
 
@@ -208,4 +208,4 @@ def test_cloud_init_and_ansible_give_k3s_the_same_configuration(tmp_path: Path) 
         path.parent.mkdir(parents=True)
         path.touch()
     place.write_text(replaced(text, {"#data-dir:": "data-dir:"}))
-    assert moved in kubeconfigs.find("", tmp_path, Files())
+    assert moved in credentials.find("", tmp_path, Files())
