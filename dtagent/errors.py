@@ -1,7 +1,6 @@
-"""The exceptions with a meaning; the tree says what whoever catches one does about it.
+"""What may fail; the tree says what whoever catches it does about it. Anything else is a bug.
 
-Each message is one that a user can act on: it names the place and the remedy. `cli.py` alone turns
-them into exit statuses; anything else that escapes is a bug.
+Each message names the place and the remedy. `cli.py` alone turns them into exit statuses.
 """
 
 

@@ -1,8 +1,8 @@
-"""The grammars: Kubernetes label keys and values, label prefixes, node selectors.
+"""The grammars: Kubernetes label keys and values, label prefixes, node selectors. Pure.
 
-Pure. Sources: Kubernetes' `validation.IsQualifiedName` and `IsValidLabelValue`, RFC 1123 for the
-prefix, the NodeRestriction admission plugin for the domains a node may not label itself with, and
-the Devicetree Specification 2.2.1 for node names.
+Sources: Kubernetes' `validation.IsQualifiedName` and `IsValidLabelValue`, RFC 1123 for the prefix,
+the NodeRestriction admission plugin for the domains a node may not label itself with, and the
+Devicetree Specification 2.2.1 for node names.
 """
 
 import fnmatch

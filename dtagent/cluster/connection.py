@@ -39,20 +39,13 @@ class Connection:
 
     def api(self) -> NodeApi:
         """The Node; a NodeError says why it cannot be reached."""
-        if self._api is None:
-            self._files = credentials.Files()
-            self._api = api = self._connect()
-            choice = f"Node {api.name} at {api.server}, by {api.source}"
-            if choice != self._choice:
-                log.info("%s", choice, extra={"DTAGENT_NODE": api.name})
-            self._choice = choice
-        return self._api
-
-    def _connect(self) -> NodeApi:
-        failures: list[errors.NodeError] = []
+        if self._api:
+            return self._api
+        self._files, failures = credentials.Files(), list[errors.NodeError]()
         for source in credentials.find(self.settings.kubeconfig, self._host, self._files):
             try:
-                return self._try(source)
+                self._api = self._try(source)
+                return self._api
             except errors.NodeError as error:
                 log.debug("%s: %s", source, error)
                 failures.append(error)
@@ -69,21 +62,15 @@ class Connection:
         loaded = credentials.load(source, self._files)
         transport = Transport(loaded)
         try:
-            return NodeApi(transport, loaded, self._name(transport, source))
+            name = _node_name(transport, self.settings.name, source, self._host)
         except BaseException:
             transport.close()
             raise
-
-    def _name(self, transport: Transport, source: Path) -> str:
-        """The configured one, else the credential's own, else the host's if it is the same boot."""
-        user, configured = _who(transport, source), self.settings.name
-        own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
-        if configured and own and configured != own:
-            raise errors.CredentialsError(
-                f"{source} is the credential of Node {own}, and [node] name says {configured}; "
-                "leave the name empty, or give the kubeconfig of that Node"
-            )
-        return configured or own or _same_boot(transport, user, self._host)
+        choice = f"Node {name} at {loaded.server}, by {source}"
+        if choice != self._choice:
+            log.info("%s", choice, extra={"DTAGENT_NODE": name})
+        self._choice = choice
+        return NodeApi(transport, loaded, name)
 
     def outdated(self) -> bool:
         """Whether what the last attempt to connect depended on has changed."""
@@ -96,21 +83,30 @@ class Connection:
         self._api = None
 
 
-def _who(transport: Transport, source: Path) -> str:
-    """Ask the server who we are (SelfSubjectReview, Kubernetes 1.28); "" if it does not say."""
+def _node_name(transport: Transport, configured: str, source: Path, host: Path) -> str:
+    """The configured name, else the credential's own, else this host's if it is the same boot.
+
+    Whose the credential is, a SelfSubjectReview says (Kubernetes 1.28).
+    """
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         answer = transport.request("POST", _REVIEW, review, {"Content-Type": "application/json"})
+        user = str(table(answer, "status", "userInfo").get("username", ""))
     except errors.UnauthorizedError as error:
         raise errors.UnauthorizedError(
             f"{source}: the server does not accept this credential (401): it has expired, or is "
             "another cluster's"
         ) from error
-    # No such review; or an older server, or one that starts.
     except (errors.NodeMissingError, errors.ForbiddenError) as error:
-        refused = _REFUSED.search(str(error))
-        return refused[1] if refused else ""
-    return str(table(answer, "status", "userInfo").get("username", ""))
+        refused = _REFUSED.search(str(error))  # else it may be a server that starts
+        user = refused[1] if refused else ""
+    own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
+    if configured and own and configured != own:
+        raise errors.CredentialsError(
+            f"{source} is the credential of Node {own}, and [node] name says {configured}; "
+            "leave the name empty, or give the kubeconfig of that Node"
+        )
+    return configured or own or _same_boot(transport, user, host)
 
 
 def _same_boot(transport: Transport, user: str, host: Path) -> str:

@@ -32,15 +32,14 @@ KNOWN_PLACES = (
 )
 CLOCK_STEP = 1.0  # seconds by which the wall clock may part from the monotonic one
 FILE_MAX = 1 << 20  # bytes; a kubelet's kubeconfig with its certificates inline has some 6 KiB
-PATH_MAX = 255  # characters of a path that is shown
-_EXPOSED: set[Path] = set()  # what was warned of
+PATH_MAX = 255  # characters; what is longer is no path, and not shown
+_EXPOSED: set[Path] = set()  # files that were warned of
 
 log = logging.getLogger(__name__)
 
 
 class Files:
-    """What an attempt to connect depends on: the files, as each stood before it was read, or that
-    there was none; and the wall clock.
+    """What an attempt to connect depends on: the clock, and each file as it was before it was read.
 
     Links are followed: kubeadm's `kubelet-client-current.pem` counts by what it points to.
     """
@@ -58,25 +57,22 @@ class Files:
         return stepped or any(_fingerprint(file) != then for file, then in self._then.items())
 
     def note(self, file: Path) -> bool:
-        """Look at a file or a folder from now on; whether it is there."""
-        now = _fingerprint(file)
-        self._then.setdefault(file, now)  # the first of two reads counts
-        return bool(now)
+        """Look at a file or a folder from now on; whether it was there at the first look."""
+        return bool(self._then.setdefault(file, _fingerprint(file)))
 
     def read(self, file: Path) -> bytes:
         """The content; CredentialsError says why there is none."""
         self.note(file)
-        # A key or a token may have been put where its file's name belongs.
-        shown = len(str(file)) <= PATH_MAX and str(file).isprintable()
-        text = str(file) if shown else "a file that the kubeconfig names"
+        text = str(file)
+        if len(text) > PATH_MAX or not text.isprintable():
+            text = "a file that the kubeconfig names"  # or a key that was put in its place
         try:
             with file.open("rb") as stream:
                 content = stream.read(FILE_MAX + 1)
-        except PermissionError as error:
-            hint = "the unit's sandbox may deny it, see dtagent(8)"
-            raise CredentialsError(f"{text}: {error.strerror}; {hint}") from error
         except (OSError, ValueError) as error:  # the latter of a NUL, or of what is no UTF-8
             why = getattr(error, "strerror", "no name of a file")
+            if isinstance(error, PermissionError):
+                why += "; the unit's sandbox may deny it, see dtagent(8)"
             raise CredentialsError(f"{text}: {why}") from error
         if len(content) > FILE_MAX:
             raise CredentialsError(f"{text}: larger than {FILE_MAX} bytes")
@@ -143,14 +139,14 @@ def _data_dir(host: Path, name: str, files: Files) -> Path:
 
 @dataclass(frozen=True)
 class Credentials:
-    """One kubeconfig's current context, ready to connect with; what is of TLS as PEM."""
+    """One kubeconfig's current context, ready to connect with; certificates are PEM."""
 
     source: Path
     server: str
     context: tls.Context
     token: str | None = field(default=None, repr=False)
-    tls_server_name: str | None = None
-    proxy_url: str | None = None
+    tls_server_name: str = ""
+    proxy_url: str = ""
     certificate: bytes | None = None
     authority: bytes | None = None
 
@@ -161,7 +157,7 @@ def load(source: Path, files: Files) -> Credentials:
     Raises CredentialsError, which may pass: k3s rewrites its files one after the other.
     """
 
-    def pem(table: Mapping[str, Any], key: str) -> bytes | None:
+    def content(table: Mapping[str, Any], key: str) -> bytes | None:
         """`KEY-data`, which is base64, goes before the file that `KEY` names, as in client-go."""
         if data := table.get(f"{key}-data"):
             try:
@@ -171,36 +167,33 @@ def load(source: Path, files: Files) -> Credentials:
         return files.read(source.parent / str(table[key])) if table.get(key) else None
 
     config = files.yaml(source)
-    context = _entry(source, config, "context", config.get("current-context"))
-    cluster, user = (_entry(source, config, it, context.get(it)) for it in ("cluster", "user"))
+    chosen = _entry(source, config, "context", config.get("current-context"))
+    cluster, user = (_entry(source, config, it, chosen.get(it)) for it in ("cluster", "user"))
     for refused in ("exec", "auth-provider"):
         if refused in user:
-            raise CredentialsError(
-                f"{source}: uses an {refused} plugin, which dtagent does not run; "
-                "give [node] kubeconfig a file with a certificate or a token"
-            )
+            what = f"{source}: uses an {refused} plugin, which dtagent does not run"
+            remedy = "give [node] kubeconfig a file with a certificate or a token"
+            raise CredentialsError(f"{what}; {remedy}")
     server, host = str(cluster.get("server", "")), None
     with contextlib.suppress(ValueError):
         host = urlsplit(server).hostname
     if not (host and server.startswith("https://")):
         raise CredentialsError(f"{source}: server {server!r} is not an https:// address")
     if cluster.get("insecure-skip-tls-verify"):
-        raise CredentialsError(
-            f"{source}: insecure-skip-tls-verify is not supported; name its certificate-authority"
-        )
-    for text in ("tls-server-name", "proxy-url"):
-        if not isinstance(cluster.get(text) or "", str):
-            raise CredentialsError(f"{source}: {text} is no text")
-    name, proxy = cluster.get("tls-server-name"), cluster.get("proxy-url")
-    certificate, key = pem(user, "client-certificate"), pem(user, "client-key")
+        what = f"{source}: insecure-skip-tls-verify is not supported"
+        raise CredentialsError(f"{what}; name its certificate-authority")
+    name, proxy = (str(cluster.get(key) or "") for key in ("tls-server-name", "proxy-url"))
+    certificate, key = content(user, "client-certificate"), content(user, "client-key")
     pair = certificate + b"\n" + key if certificate and key else None
-    authority = pem(cluster, "certificate-authority")
-    tls_context = tls.context(source, name or host, authority, pair)
-    token = _token(source, user, files)
+    ca = content(cluster, "certificate-authority")
+    context = tls.context(source, name or host, ca, pair)
+    token = str(user.get("token") or "")
+    if (read := content(user, "tokenFile")) is not None:
+        token = read.decode("ascii", "replace").strip()
+    if not re.fullmatch("[!-~]*", token):
+        raise CredentialsError(f"{source}: its token is not one word of ASCII")
     _warn_if_exposed(source, user)
-    return Credentials(
-        source, server.rstrip("/"), tls_context, token, name, proxy, certificate, authority
-    )
+    return Credentials(source, server.rstrip("/"), context, token, name, proxy, certificate, ca)
 
 
 def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> Mapping[str, Any]:
@@ -208,16 +201,6 @@ def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> 
         named = {entry.get("name"): entry.get(kind) for entry in config[f"{kind}s"]}
         return dict(named[name])
     raise CredentialsError(f"{source}: has no {kind} {name!r}")
-
-
-def _token(source: Path, user: Mapping[str, Any], files: Files) -> str | None:
-    if file := user.get("tokenFile"):
-        token = files.read(source.parent / str(file)).decode("ascii", "replace").strip()
-    else:
-        token = str(user.get("token") or "")
-    if not re.fullmatch("[!-~]*", token):
-        raise CredentialsError(f"{source}: its token is not one word of ASCII")
-    return token or None
 
 
 def _warn_if_exposed(source: Path, user: Mapping[str, Any]) -> None:
