@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from dtagent.cluster import credentials
+from dtagent.cluster.connection import Connection
 from dtagent.cluster.credentials import Files, load
-from dtagent.errors import CredentialsError
+from dtagent.config.settings import NodeTable
+from dtagent.errors import BusyError, CredentialsError
 from tests.apiserver.certificates import Authority, now
 
 
@@ -311,3 +313,18 @@ def test_a_key_where_its_files_name_belongs_is_never_shown(file: Path, key: str)
     write(file, user={"client-certificate": "c", "client-key": key})
     (file.parent / "c").touch()
     assert "secret" not in refusal(file)
+
+
+def test_of_several_failures_all_are_told_and_the_first_one_keeps_what_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = iter([BusyError("busy", 7.0), CredentialsError("none")])
+
+    def fail(*_: object) -> None:
+        raise next(failures)
+
+    monkeypatch.setattr(credentials, "load", fail)
+    monkeypatch.setattr(credentials, "find", lambda *_: [Path("a"), Path("b")])
+    with pytest.raises(BusyError) as caught:
+        Connection(NodeTable()).api()
+    assert (str(caught.value), caught.value.retry_after) == ("busy; none", 7.0)
