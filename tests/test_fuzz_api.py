@@ -168,13 +168,14 @@ def test_any_answer_about_a_node_is_a_node_or_a_node_error(
     desired = {"e.org/a": "1"}
     with answering(response) as server:
         api = node.NodeApi(server, loaded, "n")
-        for ask in (api.get, lambda: api.send(patch.plan("n", desired, patch.Observed())[0])):
+        for ask in (api.get, lambda: api.send(patch.plan("n", desired, patch.Observed(), ())[0])):
             try:
                 observed = ask()
             except NodeError as error:
                 assert str(error)
                 continue
-            json.dumps([each.body for each in patch.plan("n", desired, observed)])
+            keys = patch.unwanted(desired, observed)
+            json.dumps([each.body for each in patch.plan("n", desired, observed, keys)])
             patch.changes(desired, observed, observed)
             patch.clearable(desired, observed)
 

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from dtagent.cluster.patch import APPLY, MERGE, Observed, Patch, changes, clearable, plan
+from dtagent.cluster.patch import APPLY, MERGE, Observed, Patch, changes, clearable, plan, unwanted
 
 P = "beta.devicetree.org/"
+
+
+def planned(name: str, desired: dict[str, str], state: Observed, *kept: set[str]) -> list[Patch]:
+    """The patches for what `unwanted` says; `kept` are the keys of ours, and those left alone."""
+    return plan(name, desired, state, unwanted(desired, state, *kept))
 
 
 def observed(labels: dict[str, str], *owned: str, **others: str) -> Observed:
@@ -26,8 +31,8 @@ def apply(**labels: str) -> Patch:
 
 
 def test_nothing_is_sent_when_nothing_differs() -> None:
-    assert plan("n", {"a": "1"}, observed({"a": "1", "other": "x"}, "a")) == []
-    assert plan("n", {}, observed({"other": "x"})) == []
+    assert planned("n", {"a": "1"}, observed({"a": "1", "other": "x"}, "a")) == []
+    assert planned("n", {}, observed({"other": "x"})) == []
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,7 @@ def test_nothing_is_sent_when_nothing_differs() -> None:
     ],
 )
 def test_one_apply_says_all_of_ours(state: Observed) -> None:
-    assert plan("n", {"a": "1"}, state) == [apply(a="1")]
+    assert planned("n", {"a": "1"}, state) == [apply(a="1")]
 
 
 def remove(*keys: str) -> Patch:
@@ -51,24 +56,24 @@ def remove(*keys: str) -> Patch:
 
 def test_the_go_labellers_leftovers_go_whatever_the_prefix() -> None:
     state = observed({P + "old": "1", P + "mine": "1", "e.org/foreign": "1"}, P + "mine")
-    assert plan("n", {P + "mine": "1"}, state) == [remove(P + "old")]
-    assert plan("n", {"e.org/a": "1"}, state)[0] == remove(P + "old")
+    assert planned("n", {P + "mine": "1"}, state) == [remove(P + "old")]
+    assert planned("n", {"e.org/a": "1"}, state)[0] == remove(P + "old")
 
 
 def test_what_another_manager_holds_too_is_taken_off_before_our_books_forget_it() -> None:
     state = observed({"a": "1", "b": "1"}, "a", "b", b="kubelet")
-    assert plan("n", {"a": "1"}, state) == [remove("b")]
-    assert plan("n", {"a": "2"}, state) == [remove("b"), apply(a="2")]
+    assert planned("n", {"a": "1"}, state) == [remove("b")]
+    assert planned("n", {"a": "2"}, state) == [remove("b"), apply(a="2")]
 
 
 def test_what_we_remember_as_ours_goes_though_the_books_were_reset() -> None:
     state = observed({"a": "1", "b": "1", "theirs": "1"})
-    assert plan("n", {"a": "1"}, state, ours={"a", "b"}) == [remove("b"), apply(a="1")]
+    assert planned("n", {"a": "1"}, state, {"a", "b"}) == [remove("b"), apply(a="1")]
 
 
 def test_what_is_left_alone_is_not_taken_off() -> None:
     state = observed({"a": "1", "b": "1"}, "a", b="kubelet")
-    assert plan("n", {"a": "1"}, state, ours={"b"}, left_alone={"b"}) == []
+    assert planned("n", {"a": "1"}, state, {"b"}, {"b"}) == []
 
 
 def test_clear_takes_ours_alone() -> None:

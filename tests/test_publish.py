@@ -123,7 +123,7 @@ def test_a_node_that_does_not_exist_is_never_created(
 
 def test_a_node_that_vanishes_between_reading_and_patching_is_not_created(host: Host) -> None:
     api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
-    (request,) = plan(host.name, {"a": "1"}, api.get())
+    (request,) = plan(host.name, {"a": "1"}, api.get(), ())
     host.cluster.delete_node(host.name)
     with pytest.raises(NodeReplacedError):
         api.send(request)
@@ -135,7 +135,7 @@ def test_a_node_that_was_replaced_meanwhile_is_not_patched_and_then_labelled_ane
     host: Host,
 ) -> None:
     api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
-    (request,) = plan(host.name, {"a": "1"}, api.get())
+    (request,) = plan(host.name, {"a": "1"}, api.get(), ())
     host.cluster.delete_node(host.name)
     host.cluster.create_node(host.name)
     with pytest.raises(NodeReplacedError):
@@ -148,10 +148,10 @@ def test_a_node_that_was_replaced_meanwhile_is_not_patched_and_then_labelled_ane
 
 def test_a_label_that_nodes_may_not_set_is_refused_with_the_servers_words(host: Host) -> None:
     api = Connection(NodeTable(kubeconfig=str(host.kubeconfig))).api()
-    (request,) = plan(host.name, {"node-restriction.kubernetes.io/x": "1"}, api.get())
+    (request,) = plan(host.name, {"node-restriction.kubernetes.io/x": "1"}, api.get(), ())
     with pytest.raises(ForbiddenError, match="is not allowed to modify labels"):
         api.send(request)
-    (request,) = plan(host.name, {"a b": "1"}, api.get())
+    (request,) = plan(host.name, {"a b": "1"}, api.get(), ())
     with pytest.raises(RefusedError, match="422 "):
         api.send(request)
     body = {"metadata": {"uid": "x"}}
@@ -409,7 +409,7 @@ def test_a_refusal_costs_no_new_connection(host: Host, monkeypatch: pytest.Monke
     monkeypatch.setattr(ssl.SSLSocket, "do_handshake", counted)
     with closing(Connection(NodeTable(kubeconfig=str(host.kubeconfig)))) as connection:
         api = connection.api()
-        (request,) = plan(host.name, {"a b": "1"}, api.get())
+        (request,) = plan(host.name, {"a b": "1"}, api.get(), ())
         for _ in range(3):
             with pytest.raises(RefusedError, match="422 "):
                 api.send(request)

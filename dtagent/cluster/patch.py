@@ -18,6 +18,7 @@ NO_MANAGER = "before-first-apply"
 GO_LABELLER_PREFIX = "beta.devicetree.org/"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+Keys = Collection[str]
 
 
 @dataclass(frozen=True)
@@ -64,21 +65,14 @@ class Patch:
     body: Mapping[str, Any]
 
 
-def plan(
-    name: str,
-    desired: Mapping[str, str],
-    observed: Observed,
-    ours: Collection[str] = (),
-    left_alone: Collection[str] = (),
-) -> list[Patch]:
+def plan(name: str, desired: Mapping[str, str], observed: Observed, keys: Keys) -> list[Patch]:
     """The patches that make the Node's labels the desired ones; none where they are already.
 
-    `ours` and `left_alone` as in `unwanted`. What only another manager keeps on the Node goes
-    first: should the second request fail, the books still say what we own.
+    Of `keys` none but the desired stays. What only another manager keeps on the Node goes first:
+    should the second request fail, the books still say what we own.
     """
-    patches = []
-    unwanted_keys = unwanted(desired, observed, ours, left_alone)
-    if nulls := [k for k in unwanted_keys if k not in observed.owned or observed.others.get(k)]:
+    patches, gone = [], sorted({*keys}.intersection(observed.labels).difference(desired))
+    if nulls := [key for key in gone if key not in observed.owned or observed.others.get(key)]:
         metadata = {"labels": dict.fromkeys(nulls), "uid": observed.uid}
         patches.append(Patch(MERGE, f"fieldManager={FIELD_MANAGER}", {"metadata": metadata}))
     right = desired.items() <= observed.labels.items()
@@ -91,10 +85,7 @@ def plan(
 
 
 def unwanted(
-    desired: Mapping[str, str],
-    observed: Observed,
-    ours: Collection[str] = (),
-    left_alone: Collection[str] = (),
+    desired: Mapping[str, str], observed: Observed, ours: Keys = (), left_alone: Keys = ()
 ) -> list[str]:
     """The keys on the Node that are to go: ours, and what the Go labeller left.
 
@@ -123,7 +114,7 @@ def clearable(desired: Mapping[str, str], observed: Observed) -> set[str]:
     }
 
 
-def changes(keys: Collection[str], before: Observed, after: Observed) -> list[str]:
+def changes(keys: Keys, before: Observed, after: Observed) -> list[str]:
     """What was altered on the Node of these keys, for a log line: `+key=value` and `-key`."""
     labels = [{k: v for k, v in state.labels.items() if k in keys} for state in (before, after)]
     return changed(*labels)

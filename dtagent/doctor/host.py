@@ -224,8 +224,9 @@ def node(identity: NodeApi) -> tuple[Observed, str]:
 
 def permission(devicetree: Labels, identity: NodeApi, node: Observed) -> tuple[None, str]:
     """The very patches, as a dry run; where none is due, the one for a Node without labels."""
-    plan = patch.plan(identity.name, devicetree.labels, node)
-    for each in plan or patch.plan(identity.name, devicetree.labels, Observed(uid=node.uid)):
+    name, labels = identity.name, devicetree.labels
+    plan = patch.plan(name, labels, node, patch.unwanted(labels, node))
+    for each in plan or patch.plan(name, labels, Observed(uid=node.uid), ()):
         identity.send(replace(each, query=f"{each.query}&dryRun=All"))
     return None, f"the server accepts the patch of Node {identity.name}"
 

@@ -31,15 +31,15 @@ class DryRun(Publisher):
             self.close()
             name = self._connection.settings.name or socket.gethostname().lower()
             observed, text = Observed(), f"# compared with an empty Node: {error}\n"
+        keys = {*labels, *patch.unwanted(labels, observed)}
         text += "\n".join(
             f"PATCH /api/v1/nodes/{name}?{each.query}\n"
             f"Content-Type: {each.content_type}\n\n{yaml.safe_dump(each.body)}"
-            for each in patch.plan(name, labels, observed)
+            for each in patch.plan(name, labels, observed, keys)
         ) or "# nothing to change\n"  # fmt: skip
         changes: list[str] = []
         if text != self._printed:
             print(text, file=self._out, flush=True)
-            keys = {*labels, *patch.unwanted(labels, observed)}
             changes = patch.changes(keys, observed, Observed(labels=labels))
         self._printed = text
         return Outcome(f"dry run for Node {name}", changes, labels)

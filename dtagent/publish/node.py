@@ -87,7 +87,7 @@ class NodePublisher(Publisher):
         before: Observed,
         wanted: Mapping[str, str],
         keys: Collection[str],
-        left: Sequence[str],
+        left: Sequence[str] = (),
     ) -> Outcome:
         """Send what it takes until the server's answer shows it; `left` is left alone.
 
@@ -96,7 +96,7 @@ class NodePublisher(Publisher):
         """
         api, after = self._connection.api(), before
         for _ in range(PASSES):
-            requests = patch.plan(api.name, wanted, after, keys, left)
+            requests = patch.plan(api.name, wanted, after, keys)
             if not requests:
                 break
             self._contention.sending(keys)
@@ -123,8 +123,8 @@ class NodePublisher(Publisher):
         if not self._follow_watch() or self._observed is None:
             return True
         wanted, left_alone = self._split(labels)
-        ours = self._contention.ours
-        return bool(patch.plan("", wanted, self._observed, ours, left_alone))
+        keys = patch.unwanted(wanted, self._observed, self._contention.ours, left_alone)
+        return bool(patch.plan("", wanted, self._observed, keys))
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""
@@ -139,8 +139,7 @@ class NodePublisher(Publisher):
     def clear(self, labels: Mapping[str, str]) -> Outcome:
         """Take our labels off the Node, and no other's; `labels` are what we would set now."""
         observed = self._connection.api().get()
-        keys = patch.clearable(labels, observed)
-        return self._send(observed, {}, keys, [*observed.labels.keys() - keys])
+        return self._send(observed, {}, patch.clearable(labels, observed))
 
     def close(self) -> None:
         if self._watch:
