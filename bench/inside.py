@@ -58,9 +58,9 @@ def agent(root: Path, name: str, kubeconfig: Path, events: Events) -> Agent:
 
 
 def hasty() -> None:
-    from dtagent.cluster import backoff, watch
+    from dtagent.cluster import backoff, node
 
-    watch.LASTED = -1.0  # every watch has lived long enough
+    node.LASTED = -1.0  # every watch has lived long enough
     backoff.FIRST, backoff.MAX = 0.05, 0.2
 
 

@@ -16,7 +16,7 @@ import pytest
 from demo.tree import add_node, strings
 from dtagent import agent
 from dtagent.agent import Agent
-from dtagent.cluster.watch import NodeWatch
+from dtagent.cluster.node import NodeWatch
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
 from dtagent.events import Event, Happening, Stopped
 from dtagent.host.status import Status

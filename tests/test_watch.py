@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dtagent.cluster import backoff, watch
+from dtagent.cluster import backoff, node
 from dtagent.cluster.patch import Observed
 from dtagent.errors import UnreachableError
 from dtagent.publish.contention import LEAVE, TIMES, WINDOW, Contention
@@ -181,9 +181,9 @@ def test_a_watch_that_an_idle_time_out_cuts_is_begun_again_soon_and_one_that_fai
             yield lost({})
             raise UnreachableError("cut")
 
-    monkeypatch.setattr(watch, "LASTED", lasted)
+    monkeypatch.setattr(node, "LASTED", lasted)
     monkeypatch.setattr(backoff, "random", SimpleNamespace(uniform=no_time))
-    cut = watch.NodeWatch(Cut(), lambda: None)  # type: ignore[arg-type]
+    cut = node.NodeWatch(Cut(), lambda: None)  # type: ignore[arg-type]
     assert enough.wait(DEADLINE)
     cut.close()
     assert waits[: len(bounds)] == bounds

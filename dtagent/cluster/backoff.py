@@ -1,7 +1,5 @@
 """How long to wait before asking a server again. Whoever waits for one has a Backoff of its own."""
 
-from __future__ import annotations
-
 import random
 
 from dtagent.errors import BusyError
@@ -17,10 +15,9 @@ class Backoff:
 
     def delay(self, error: Exception | None = None) -> float:
         """Seconds until the next attempt; what the server asked for (Retry-After) goes before."""
-        asked = error.retry_after if isinstance(error, BusyError) else 0.0
         delay = random.uniform(0.1, self._bound)
         self._bound = min(2 * self._bound, MAX)
-        return max(asked, delay)
+        return max(delay, error.retry_after) if isinstance(error, BusyError) else delay
 
     def reset(self) -> None:
         """Short again: an attempt succeeded, or there is a reason why the next one may."""

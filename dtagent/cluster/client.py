@@ -7,13 +7,11 @@ called here (1.3 MB more, 5.6 with 30.1). A version that does not bear that is i
 ordinary way. `urllib3` is to be had from here, since it must not be imported sooner.
 """
 
-from __future__ import annotations
-
-import importlib
+import contextlib
 import importlib.util
 import sys
-from collections.abc import Mapping
-from types import ModuleType
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import getproxies_environment
 
@@ -23,71 +21,63 @@ CONNECTIONS = 2  # a watch, and whatever else is asked meanwhile
 LOOPBACK = "localhost,127.0.0.0/8,::1"  # what a proxy of the environment is never for
 
 
-def _import() -> list[Any]:
-    return [importlib.import_module(f"kubernetes.client.{it}") for it in ("rest", "configuration")]
-
-
 def _bypasses(*args: Any, **kwargs: Any) -> bool:
     """What 30.1 takes from requests: the whole of it comes when there is a proxy to decide on."""
     decide = importlib.import_module("requests.utils").should_bypass_proxies
     return bool(decide(*args, **kwargs))
 
 
-_STAND_INS: Mapping[str, Mapping[str, object]] = {
-    "importlib.metadata": {"version": None},  # urllib3: the version of an h2 that it looks for
-    "multiprocessing": {"cpu_count": lambda: 1},  # the client: the default of CONNECTIONS
-    "requests": {},
-    "requests.utils": {"should_bypass_proxies": _bypasses},
+_STAND_INS: dict[str, Any] = {
+    "importlib.metadata": SimpleNamespace(version=None),  # urllib3: of an h2 that it looks for
+    "multiprocessing": SimpleNamespace(cpu_count=lambda: 1),  # the client: a default of CONNECTIONS
+    "requests": SimpleNamespace(),
+    "requests.utils": SimpleNamespace(should_bypass_proxies=_bypasses),
 }
-_PARENTS = ("kubernetes", "kubernetes.client", "kubernetes.utils")
 
 
-def _light() -> list[Any]:
-    """The client's modules, and of the rest what they really use."""
-    absent = [name for name in _STAND_INS if name not in sys.modules]
-    for name in absent:
-        sys.modules[name] = ModuleType(name)
-        vars(sys.modules[name]).update(_STAND_INS[name])
+@contextlib.contextmanager
+def _in_place() -> Iterator[None]:
+    """The empty parents, which stay, and meanwhile the stand-ins."""
+    absent = {name: it for name, it in _STAND_INS.items() if name not in sys.modules}
+    sys.modules.update(absent)
     try:
-        for name in _PARENTS:
+        for name in ("kubernetes", "kubernetes.client", "kubernetes.utils"):
             spec = None if name in sys.modules else importlib.util.find_spec(name)
             if spec:
                 sys.modules[name] = importlib.util.module_from_spec(spec)
-        return _import()
+        yield
     finally:
         for name in absent:
             del sys.modules[name]
 
 
 try:
-    REST, _CONFIGURATION = _light()
+    with _in_place():
+        from kubernetes.client import configuration, rest
 except (ImportError, AttributeError):
     for name in [*sys.modules]:
         if name.partition(".")[0] in ("kubernetes", "urllib3"):
             del sys.modules[name]
-    REST, _CONFIGURATION = _import()
+    from kubernetes.client import configuration, rest
 import urllib3 as urllib3  # noqa: E402 (said twice: for others)
 
 # It would say at each attempt, in two lines, that the clock is wrong: the failure says so once.
 urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
 
 
-def connections(credentials: Credentials) -> urllib3.PoolManager:
+def connections(credentials: Credentials) -> urllib3.HTTPConnectionPool:
     """A pool that connects to the credentials' server, and as whom they say."""
-    settings = _CONFIGURATION.Configuration(host=credentials.server)
-    settings.proxy, settings.no_proxy = credentials.proxy_url, ""
-    if not settings.proxy:
-        environment = getproxies_environment()
-        settings.proxy = environment.get("https")
-        no_proxy = f"{environment.get('no', '')},{LOOPBACK}"
-        settings.no_proxy = no_proxy.replace("[", "").replace("]", "")  # as Go's programs read it
+    environment = getproxies_environment()
+    no_proxy = f"{environment.get('no', '')},{LOOPBACK}"
+    no_proxy = no_proxy.replace("[", "").replace("]", "")  # as Go's programs read it
+    settings = configuration.Configuration(host=credentials.server)
+    settings.proxy = credentials.proxy_url or environment.get("https")
+    settings.no_proxy = "" if credentials.proxy_url else no_proxy
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
-    manager: urllib3.PoolManager = REST.RESTClientObject(settings).pool_manager
+    manager: urllib3.PoolManager = rest.RESTClientObject(settings).pool_manager
     # Our own context in place of the client's. What it would load besides, Mozilla's roots on
     # 30.1, must not vouch for an API server.
-    options = manager.connection_pool_kw
-    for option in ("ca_certs", "ca_cert_data", "cert_file", "key_file"):
-        options.pop(option, None)
-    options.update(ssl_context=credentials.context, cert_reqs=credentials.context.verify_mode)
-    return manager
+    context, options = credentials.context, manager.connection_pool_kw
+    options.update(ssl_context=context, cert_reqs=context.verify_mode, ca_certs=None)
+    return manager.connection_from_url(credentials.server)

@@ -4,53 +4,40 @@ urllib3's time-outs are for each read, so a server that sends a byte now and the
 request for ever. Here each read gets what is left of the request's time, headers and body alike.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from dtagent.errors import CredentialsError
 
-deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
-"""When, on the monotonic clock, what this thread is reading must be over."""
+limits: ContextVar[tuple[float, float]] = ContextVar("limits")
+"""Of what this thread reads: its end on the monotonic clock, and the seconds for each read."""
 
 
 class _Socket(ssl.SSLSocket):
-    """Shakes hands and reads until `deadline` at the latest."""
+    """Shakes hands and reads within `limits`."""
 
     def do_handshake(self, block: bool = False) -> None:
-        with self._in_time():
-            super().do_handshake(block)
+        self._limit()
+        super().do_handshake(block)
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        with self._in_time():
-            return super().recv_into(*args, **kwargs)
+        self._limit()
+        return super().recv_into(*args, **kwargs)
 
-    @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        left = deadline.get() - time.monotonic()
+    def _limit(self) -> None:
+        end, each = limits.get()
+        left = end - time.monotonic()
         if left <= 0:
             raise TimeoutError("too slow")
-        each = self.gettimeout()
-        self.settimeout(left if each is None else min(each, left))
-        try:
-            yield
-        finally:
-            self.settimeout(each)
+        self.settimeout(min(left, each))
 
 
 class Context(ssl.SSLContext):
-    """Checks chain and host name, but not X.509 strictness.
-
-    Python 3.13 sets VERIFY_X509_STRICT, which refuses CAs without extensions, as microk8s makes
-    them; a Go client accepts them.
-    """
+    """Names the server to its sockets, which keep to `limits`."""
 
     sslsocket_class = _Socket
     server_name = ""
@@ -69,29 +56,21 @@ def context(source: Path, server_name: str, authority: bytes | None, pair: bytes
     """
     made = Context(ssl.PROTOCOL_TLS_CLIENT)
     made.server_name = server_name
+    # Python 3.13 sets it. It refuses CAs without extensions, as microk8s makes them; Go does not.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    wrong = "its certificate-authority is not PEM"
     try:
         if authority is None:
             made.load_default_certs()
         else:
             made.load_verify_locations(cadata=authority.decode("ascii"))
-    except (ssl.SSLError, ValueError) as error:
-        raise CredentialsError(f"{source}: its certificate-authority is not PEM") from error
-    if pair is not None:
-        try:
-            with _in_memory(pair) as name:
-                # Without a password OpenSSL would ask for an encrypted key's on the terminal.
-                made.load_cert_chain(name, password=lambda: b"")
-        except (ssl.SSLError, OSError, ValueError) as error:
-            raise CredentialsError(
-                f"{source}: its client certificate and key are no pair in PEM, or are encrypted"
-            ) from error
+        if pair is not None:
+            wrong = "its client certificate and key are no pair in PEM, or are encrypted"
+            # OpenSSL takes a key by its file's name alone, and it must never be on a disk.
+            with os.fdopen(os.memfd_create("dtagent-key"), "wb", buffering=0) as file:
+                file.write(pair)
+                # Without a password it would ask for an encrypted key's on the terminal.
+                made.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=lambda: b"")
+    except (OSError, ValueError) as error:
+        raise CredentialsError(f"{source}: {wrong}") from error
     return made
-
-
-@contextmanager
-def _in_memory(content: bytes) -> Iterator[str]:
-    """A file name for bytes that must never be on a disk: OpenSSL takes keys by name alone."""
-    with os.fdopen(os.memfd_create("dtagent-key"), "wb", buffering=0) as file:
-        file.write(content)
-        yield f"/proc/self/fd/{file.fileno()}"

@@ -5,8 +5,6 @@ back as it is and a body can be read in chunks: `RESTClientObject.request` raise
 returns it in 37, and reads without a limit in both.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -15,31 +13,18 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from dtagent import __version__
+from dtagent import __version__, errors
 from dtagent.cluster import tls
 from dtagent.cluster.client import connections, urllib3
 from dtagent.cluster.credentials import Credentials
-from dtagent.errors import (
-    BusyError,
-    CredentialsError,
-    ForbiddenError,
-    NodeError,
-    NodeMissingError,
-    NodeReplacedError,
-    RefusedError,
-    ServerError,
-    TlsError,
-    UnauthorizedError,
-    UnreachableError,
-)
 from dtagent.names import one_line
 
 DEADLINE = 20.0  # seconds for a whole request
 RETRY_AFTER_MAX = 300.0  # seconds that a server may send us away for
 BODY_MAX = 2 << 20  # bytes; etcd refuses objects over 1.5 MiB
-_CHUNK = 64 << 10
-_KINDS = {401: UnauthorizedError, 403: ForbiddenError, 404: NodeMissingError}
+_KINDS = {401: errors.UnauthorizedError, 403: errors.ForbiddenError, 404: errors.NodeMissingError}
 
 
 class Transport:
@@ -49,22 +34,18 @@ class Transport:
         try:
             self._pool = connections(credentials)
         except (ValueError, ImportError) as error:  # urllib3's of an address, a proxy's scheme
-            raise CredentialsError(
+            raise errors.CredentialsError(
                 f"{credentials.source}: its server or proxy-url is no address to connect to"
             ) from error  # whose words may hold the proxy's password
-        self._server = credentials.server
+        proxy = self._pool.proxy
+        self.proxy = proxy._replace(auth=None).url if proxy else ""  # without its password
         self.date = ""  # the newest answer's, as it was sent (RFC 9110, 6.6.1)
+        self._server, self._path = credentials.server, urlsplit(credentials.server).path
         self._headers = {"Accept": "application/json", "User-Agent": f"dtagent/{__version__}"}
         if credentials.token:
             self._headers["Authorization"] = f"Bearer {credentials.token}"
         self._watch: Any = None
         self._closed = False
-
-    @property
-    def proxy(self) -> str:
-        """The proxy on the way, without its password; "" for none."""
-        url = getattr(self._pool, "proxy", None)
-        return url._replace(auth=None).url if url else ""
 
     def request(
         self,
@@ -75,96 +56,76 @@ class Transport:
         deadline: float = DEADLINE,
     ) -> Mapping[str, Any]:
         """Send one request; the object that it was answered with, or a NodeError."""
-        [answer] = self._answers(method, path, body, headers or {}, deadline, deadline)
+        [answer] = self.answers(method, path, body, headers, deadline)
         return answer
 
-    def lines(
-        self, path: str, headers: Mapping[str, str], lifetime: float, silence: float
-    ) -> Iterator[Mapping[str, Any]]:
-        """GET what never ends by itself, a watch: the JSON objects that come, one a line.
-
-        For `lifetime` seconds at the most, of which `silence` may pass without a byte; past either,
-        and for anything but objects, UnreachableError. Another thread ends it by `close`.
-        """
-        return self._answers("GET", path, None, headers, lifetime, silence, lines=True)
-
-    def _answers(
+    def answers(
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
-        headers: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         lifetime: float = DEADLINE,
-        silence: float = DEADLINE,
-        lines: bool = False,
+        silence: float = 0.0,
     ) -> Iterator[Mapping[str, Any]]:
-        """What a good answer says, one object or one a line; every failure as a NodeError."""
-        start = time.monotonic()
-        opening = min(lifetime, DEADLINE)  # for the headers of a watch, too
-        tls.deadline.set(start + opening)
-        response: Any = None
+        """What a good answer says: one object, or with `silence`, of a watch, one a line.
+
+        For `lifetime` seconds at the most, of which `silence` may pass without a byte; past either,
+        and for anything but objects, UnreachableError. Another thread ends a watch by `close`.
+        """
+        lines, each = silence > 0, silence or lifetime
+        start, opening = time.monotonic(), min(lifetime, DEADLINE)  # until the headers are here
+        tls.limits.set((start + opening, each))
         try:
-            response = self._pool.request(
+            with self._pool.urlopen(
                 method,
-                self._server + path,
+                self._path + path,
                 body=None if body is None else json.dumps(body).encode(),
-                headers={**self._headers, **headers},
+                headers={**self._headers, **(headers or {})},
                 preload_content=False,
                 redirect=False,  # a token is for this server alone
                 retries=False,
-                timeout=urllib3.Timeout(connect=opening, read=silence),
-            )
-            self.date = response.headers.get("Date", "")
-            if not 200 <= response.status < 300:
-                raise failure(method, path, response, next(self._objects(response, lines=False)))
-            tls.deadline.set(start + lifetime)
-            if lines:
-                self._watch = response
-            if not (lines and self._closed):  # while it opened, with nothing to interrupt yet
-                yield from self._objects(response, lines)
+                timeout=urllib3.Timeout(connect=opening, read=each),
+            ) as response:  # whose end keeps the connection if the whole body has been read
+                self.date = response.headers.get("Date", "")
+                if not 200 <= response.status < 300:
+                    raise failure(method, path, response, next(self._objects(response)))
+                tls.limits.set((start + lifetime, each))
+                if lines:
+                    self._watch = response
+                if not self._closed:  # while it opened, with nothing to interrupt yet
+                    yield from self._objects(response, lines)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _unreachable(self._server, error, lifetime) from error
-        finally:
-            if lines:
-                self._watch = None
-            if response:
-                response.close()  # which keeps the connection if the whole body has been read
 
-    def _objects(self, response: Any, lines: bool) -> Iterator[Mapping[str, Any]]:
+    def _objects(self, response: Any, lines: bool = False) -> Iterator[Mapping[str, Any]]:
         text = b""
-        for chunk in response.stream(_CHUNK, decode_content=False):
+        for chunk in response.stream(64 << 10, decode_content=False):
             *whole, text = (text + chunk).split(b"\n") if lines else [text + chunk]
-            yield from (self._object(line, "a watch") for line in whole)
+            yield from map(self._object, whole)
             if len(text) > BODY_MAX:
-                raise ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
+                raise errors.ServerError(f"{self._server}: answered more than {BODY_MAX} bytes")
         if not lines:
-            yield self._object(text, str(response.status))
+            yield self._object(text, response.status)
 
-    def _object(self, text: bytes, what: str) -> Mapping[str, Any]:
+    def _object(self, text: bytes, what: object = "a watch") -> Mapping[str, Any]:
         answer = None
         with contextlib.suppress(ValueError, RecursionError):
             answer = json.loads(text)
         if not isinstance(answer, dict):
-            raise ServerError(
-                f"{self._server}: answered {what} with something that is not the API's"
-            )
+            wrong = "something that is not the API's"
+            raise errors.ServerError(f"{self._server}: answered {what} with {wrong}")
         return answer
 
     def close(self) -> None:
-        """End the watch that another thread is reading, and drop every connection.
-
-        With them goes the certificate that they present.
-        """
+        """End the watch that another thread reads; drop every connection and its certificate."""
         self._closed = True
         with (
             contextlib.suppress(OSError, ValueError, AttributeError),  # none, or it has ended
             socket.socket(fileno=os.dup(self._watch.fileno())) as duplicate,
         ):
             duplicate.shutdown(socket.SHUT_RDWR)  # its next read finds the end
-        pools = self._pool.pools
-        for key in pools.keys():  # noqa: SIM118 (no dict, and cannot be iterated)
-            pools[key].close()  # which urllib3 2 leaves to the garbage collector
-        pools.clear()
+        self._pool.close()
 
 
 def table(answer: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
@@ -175,51 +136,40 @@ def table(answer: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return answer
 
 
-def failure(method: str, path: str, response: Any, body: Mapping[str, Any]) -> NodeError:
+def failure(method: str, path: str, response: Any, body: Mapping[str, Any]) -> errors.NodeError:
     """A Status object (API conventions, "Response Status Kind") into the kind that it is."""
     status = response.status
     text = one_line(str(body.get("message") or body.get("reason") or ""))
     message = f"{method} {path.partition('?')[0]}: {status} {text}".rstrip()
-    causes = table(body, "details").get("causes")
-    about_uid = isinstance(causes, list) and any(
-        isinstance(cause, dict) and cause.get("field") == "metadata.uid" for cause in causes
-    )
+    about_uid = "'field': 'metadata.uid'" in str(body.get("details"))  # one of its causes
     # An apply with a uid on an absent Node is a create that is refused: "uid mismatch".
     if status in (409, 422) and (about_uid or "uid mismatch" in message):
-        return NodeReplacedError(message)
+        return errors.NodeReplacedError(message)
     after = response.headers.get("Retry-After") or ""  # in seconds, always (API concepts)
     retry_after = float(after) if after.isascii() and after.isdecimal() else 0.0
     if status == 429 or (status == 503 and retry_after):
-        return BusyError(message, min(retry_after, RETRY_AFTER_MAX))
+        return errors.BusyError(message, min(retry_after, RETRY_AFTER_MAX))
     if status >= 500:
-        return ServerError(message)
-    return _KINDS.get(status, RefusedError)(message)
+        return errors.ServerError(message)
+    return _KINDS.get(status, errors.RefusedError)(message)
 
 
-def _unreachable(server: str, error: Exception, deadline: float) -> UnreachableError:
+def _unreachable(server: str, error: Exception, deadline: float) -> errors.UnreachableError:
     """The one cause in a chain of urllib3's exceptions that says something to a user."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return TlsError(f"{server}: TLS: certificate verify failed: {cause.verify_message}")
-        if isinstance(cause, ssl.SSLError):
-            return TlsError(f"{server}: TLS: {cause.reason or cause}")
-        if isinstance(cause, OSError) and cause.strerror:
-            return UnreachableError(f"{server}: {cause.strerror}")
-    # Not sooner: to urllib3 a connection that is refused is a time-out, too.
-    if any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes):
-        return UnreachableError(f"{server}: no whole answer in {deadline:.0f} s")
-    if isinstance(error, urllib3.exceptions.ProtocolError):
-        return UnreachableError(f"{server}: the connection ended before a whole answer came")
-    if isinstance(error, ValueError):  # its words may repeat what was to be sent, a token say
-        return UnreachableError(f"{server}: no request can be made of this kubeconfig")
-    return UnreachableError(f"{server}: {error}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what led to it, told as cause, as argument or as context."""
     cause: BaseException | None = error
     while cause is not None:
-        yield cause
-        inner = [item for item in cause.args if isinstance(item, BaseException)]
-        cause = cause.__cause__ or (inner[0] if inner else cause.__context__)
+        if isinstance(cause, ssl.SSLError):
+            reason = getattr(cause, "verify_message", "")
+            text = f"certificate verify failed: {reason}" if reason else cause.reason or cause
+            return errors.TlsError(f"{server}: TLS: {text}")
+        if isinstance(cause, OSError) and cause.strerror:
+            return errors.UnreachableError(f"{server}: {cause.strerror}")
+        if isinstance(cause, TimeoutError):
+            return errors.UnreachableError(f"{server}: no whole answer in {deadline:.0f} s")
+        cause = cause.__context__
+    text = str(error)
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        text = "the connection ended before a whole answer came"
+    elif isinstance(error, ValueError):  # its words may repeat what was to be sent, a token say
+        text = "no request can be made of this kubeconfig"
+    return errors.UnreachableError(f"{server}: {text}")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from dtagent.cluster import patch
 from dtagent.cluster.connection import Connection
+from dtagent.cluster.node import NodeWatch
 from dtagent.cluster.patch import Observed
-from dtagent.cluster.watch import NodeWatch
 from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError, NodeReplacedError, RefusedError, UnauthorizedError
 from dtagent.host.log import LABEL_CONTENDED, event

@@ -35,7 +35,7 @@ for module in pkgutil.walk_packages(dtagent.__path__, "dtagent."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 from dtagent.cluster import client
-print(client.REST.__file__)
+print(client.rest.__file__)
 """
 
 
