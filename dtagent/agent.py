@@ -44,11 +44,10 @@ class Agent:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._publisher_for = load, publisher
-        self._systemd, self._status = status.systemd, status
-        self._events, self._clock = events, clock
+        self._status, self._events, self._clock = status, events, clock
         self._resync_due = 0.0
         self._notes: Collection[str] = ()
-        self._overlays: frozenset[str] = frozenset()  # as they were last told of
+        self._told: frozenset[str] = frozenset()  # the overlays that were applied then
         self._reconciler = Reconciler(status, clock)
         self._take(settings, START)
 
@@ -67,23 +66,36 @@ class Agent:
 
     def run(self) -> None:
         """Scan, publish, wait; until STOP comes, Stopped is raised or a thread dies."""
-        late = threading.Timer(READY_AFTER, self._systemd.ready)
+        late = threading.Timer(READY_AFTER, self._status.systemd.ready)
         late.daemon = True
         try:
             late.start()
-            while self._turn():
-                pass
+            while (happened := self._wait()) is not Event.STOP:
+                self._turn(happened)
         finally:
             late.cancel()
-            self._systemd.stopping()
+            self._status.systemd.stopping()
             self._close()
 
-    def _turn(self) -> bool:
-        """Take the events or one deadline; False when it is time to stop."""
-        for happened in self._wait():
-            if happened is Event.STOP:
-                return False
-            self._handle(happened)
+    def _wait(self) -> Happening | None:
+        """What has happened, or None when the next deadline has come before it."""
+        due = min(self._resync_due, self._settle.due, self._reconciler.due)
+        wait = min(self._status.systemd.feed(), max(0.0, due - self._clock()))
+        try:
+            return self._events.get(timeout=wait)
+        except queue.Empty:
+            return None
+
+    def _turn(self, happened: Happening | None) -> None:
+        """Heed what has happened, and do what is due."""
+        if happened is Event.RELOAD:
+            self._reload()
+        elif happened is Event.NODE:
+            self._reconciler.node_changed()
+        elif happened:
+            if isinstance(happened, threading.ExceptHookArgs):
+                self._thread_died(happened)
+            self._settle.begin(self._clock())
         now = self._clock()
         resync = now >= self._resync_due  # compares with what the Node really bears
         if resync:
@@ -91,35 +103,12 @@ class Agent:
         if resync or now >= self._settle.due:
             self._scan(resync)
         if self._reconciler.due <= self._clock():
-            self._systemd.feed()  # what follows may take as long as its servers and names take
+            self._status.systemd.feed()  # a step may take as long as servers and names take
             self._reconciler.step()
-        return True
 
     def _resync_in(self, seconds: float) -> None:
         self._resync_due = self._clock() + seconds
         self._status.update(next_resync=wall_time(seconds))
-
-    def _wait(self) -> list[Happening]:
-        """What has happened until the next deadline, of a storm all that is there."""
-        due = min(self._resync_due, self._settle.due, self._reconciler.due)
-        wait = min(self._systemd.feed(), max(0.0, due - self._clock()))
-        try:
-            events = [self._events.get(timeout=wait)]
-            while not self._events.empty():
-                events.append(self._events.get(timeout=0))
-        except queue.Empty:
-            return []
-        return events
-
-    def _handle(self, happened: Happening) -> None:
-        if happened is Event.RELOAD:
-            self._reload()
-        elif happened is Event.NODE:
-            self._reconciler.node_changed()
-        else:
-            if isinstance(happened, threading.ExceptHookArgs):
-                self._thread_died(happened)
-            self._settle.begin(self._clock())
 
     def _thread_died(self, died: threading.ExceptHookArgs) -> None:
         """Watchdog's threads are known to die, and are replaced; another's death is our end."""
@@ -138,15 +127,13 @@ class Agent:
             self._watch.restart()  # a folder that it overlooked, or was not told of
         start = self._clock()
         applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
-        tree = devicetree.LiveTree(self._settings.devicetree.root)
         decide = partial(labels.decide, settings=self._settings, overlays=applied)
         try:
-            found = devicetree.scan(tree, decide)
+            found = devicetree.scan(devicetree.LiveTree(self._settings.devicetree.root), decide)
         except TreeError as error:
-            now = self._clock()
             self._status.count("scans_total", "failure")
-            self._settle.failed(start, now)
-            if self._resync_due > now + TREE_RETRY:
+            self._settle.failed(start, self._clock())
+            if self._resync_due > self._clock() + TREE_RETRY:
                 self._resync_in(TREE_RETRY)
             if (failure := str(error)) != self._status.report.tree_failure:
                 self._status.failed(failure, tree_failure=failure)
@@ -169,28 +156,24 @@ class Agent:
 
     def _want(self, wanted: Mapping[str, str], resync: bool, applied: frozenset[str]) -> None:
         """Have labels made true; say after a series which overlays moved, with what effect."""
-        moved = {
-            name: "applied" if name in applied else "gone"
-            for name in sorted(applied ^ self._overlays)
-        }
+        moved = [(name, "applied" if name in applied else "gone") for name in applied ^ self._told]
         why, changed = self._why, ""
         if self._labels is not None:
-            causes = [f"overlay {name} {what}" for name, what in moved.items()]
+            causes = [f"overlay {name} {what}" for name, what in sorted(moved)]
             why = ", ".join(causes) or "the devicetree changed"
-            changes = patch.changed(self._labels, wanted)
-            changed = f"; it changed {', '.join(changes) or 'no label'}"
+            changed = f"; it changed {', '.join(patch.changed(self._labels, wanted)) or 'no label'}"
         self._reconciler.want(wanted, resync, why)
         if self._settle.over or self._labels is None:
-            for name, what in moved.items():
+            for name, what in sorted(moved):
                 kind = journal.OVERLAY_APPLIED if name in applied else journal.OVERLAY_GONE
                 extra = journal.event(kind, overlay=name)
                 log.info("overlay %s is %s%s", name, what, changed, extra=extra)
-            self._overlays, self._labels = applied, wanted
+            self._told, self._labels = applied, wanted
             self._status.update(overlays=sorted(applied))
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
-        self._systemd.feed()  # for several reloads in a row, each of which may take a minute
+        self._status.systemd.feed()  # for several reloads in a row, each of which may take a minute
         try:
             settings = self._load()
         except ConfigError as error:

@@ -1,20 +1,13 @@
-"""Which publisher the settings ask for; the one of a dry run prints what it would send."""
+"""Which publisher the settings ask for."""
 
 import logging
 import os
-import socket
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
 
-import yaml
-
-from dtagent.cluster import patch
-from dtagent.cluster.connection import Connection
-from dtagent.config.settings import NodeTable, Settings
-from dtagent.errors import NodeError
+from dtagent.config.settings import Settings
 from dtagent.publish.nfd import NfdPublisher
-from dtagent.publish.node import NodePublisher
-from dtagent.publish.publisher import Outcome, Publisher
+from dtagent.publish.node import DryRun, NodePublisher
+from dtagent.publish.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -32,31 +25,3 @@ def publisher(
         text = '%s stays from publish = "nfd", and nfd-master goes on publishing it: remove it'
         log.warning(text, file)
     return NodePublisher(settings.node, changed)
-
-
-class DryRun(Publisher):
-    """Prints each patch when it is another than before; with no server, for an empty Node."""
-
-    def __init__(self, settings: NodeTable) -> None:
-        self._connection, self._printed = Connection(settings), ""
-
-    def publish(self, labels: Mapping[str, str]) -> Outcome:
-        with closing(self._connection) as connection:
-            try:
-                api = connection.api()
-                name, observed, text = api.name, api.get(), ""
-            except NodeError as error:
-                name = connection.settings.name or socket.gethostname().lower()
-                observed, text = patch.Observed(), f"# compared with an empty Node: {error}\n"
-        text += "\n".join(
-            f"PATCH /api/v1/nodes/{name}?{each.query}\n"
-            f"Content-Type: {each.content_type}\n\n{yaml.safe_dump(each.body)}"
-            for each in patch.plan(name, labels, observed)
-        ) or "# nothing to change\n"  # fmt: skip
-        changes: list[str] = []
-        if text != self._printed:
-            print(text, flush=True)
-            keys = {*labels, *patch.unwanted(labels, observed)}
-            changes = patch.changes(keys, observed, patch.Observed(labels=labels))
-        self._printed = text
-        return Outcome(f"dry run for Node {name}", changes, labels)

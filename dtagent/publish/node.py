@@ -1,9 +1,13 @@
 """The labels of one Kubernetes Node: what is believed of it, and which labels are ours."""
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
 from typing import Any
+
+import yaml
 
 from dtagent.cluster import patch
 from dtagent.cluster.connection import Connection
@@ -51,8 +55,7 @@ class NodePublisher(Publisher):
     def _publish(self, labels: Mapping[str, str]) -> Outcome:
         try:
             api = self._connection.api()
-            self._follow_watch()
-            before = self._believed or api.get()
+            before = self._newest() or api.get()
             for key in self._contention.found(before, time.monotonic()):
                 log.warning(
                     "%s changes label %s of Node %s back each time; left alone for an hour",
@@ -91,32 +94,31 @@ class NodePublisher(Publisher):
         changes = patch.changes(keys, before, after)
         return Outcome(f"Node {api.name}", changes, true, api.name, left)
 
-    def _follow_watch(self) -> bool:
-        """Believe the newer of the last answer and what the watch shows; whether it is up."""
+    def _newest(self) -> Observed | None:
+        """Believe what the watch shows, if that is newer than the last answer."""
         seen = self._watch.seen if self._watch else None
         if seen and self._believed and seen.version >= self._believed.version:
             self._believed = seen
-        return seen is not None
+        return self._believed
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
         """While the watch is up, it tells and nothing is sent; else the Node has to be read."""
-        if not self._follow_watch():
+        if not (self._watch and self._watch.seen):
             self._believed = None
-        if self._believed is None:
+        if (believed := self._newest()) is None:
             return True
         left = self._contention.left_alone(time.monotonic())
         wanted = {key: value for key, value in labels.items() if key not in left}
-        return bool(patch.plan("", wanted, self._believed, self._contention.ours, left))
+        return bool(patch.plan("", wanted, believed, self._contention.ours, left))
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""
-        if not (self._tells and self._connection.is_open):
-            return
-        try:
-            api = self._connection.api()
-            api.create_event(node_event(api.name, reason, message))
-        except NodeError as error:
-            log.debug("no Event: %s", error)
+        if self._tells and self._connection.is_open:
+            try:
+                api = self._connection.api()
+                api.create_event(node_event(api.name, reason, message))
+            except NodeError as error:
+                log.debug("no Event: %s", error)
 
     def clear(self, labels: Mapping[str, str]) -> Outcome:
         """Take our labels off the Node, and no other's; `labels` are what we would set now."""
@@ -134,17 +136,42 @@ class NodePublisher(Publisher):
         self._watch = self._believed = None
 
 
+class DryRun(NodePublisher):
+    """Prints each patch when it is another than before; with no server, for an empty Node."""
+
+    _printed = ""
+
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
+        with closing(self._connection) as connection:  # and no Event is sent without one
+            try:
+                api = connection.api()
+                name, before, text = api.name, api.get(), ""
+            except NodeError as error:
+                name = connection.settings.name or socket.gethostname().lower()
+                before, text = Observed(), f"# compared with an empty Node: {error}\n"
+        text += "\n".join(
+            f"PATCH /api/v1/nodes/{name}?{each.query}\n"
+            f"Content-Type: {each.content_type}\n\n{yaml.safe_dump(each.body)}"
+            for each in patch.plan(name, labels, before)
+        ) or "# nothing to change\n"  # fmt: skip
+        changes: list[str] = []
+        if text != self._printed:
+            print(text, flush=True)
+            keys = {*labels, *patch.unwanted(labels, before)}
+            changes = patch.changes(keys, before, Observed(labels=labels))
+        self._printed = text
+        return Outcome(f"dry run for Node {name}", changes, labels)
+
+
 class Contention:
     """Which labels somebody else sets again each time: those are left alone for a while. Pure.
 
-    Two controllers that each put a label right would fight for ever, and every round moves Pods. So
-    does a person with kubectl who does not know of us, but a person gives up; hence the second
-    chance.
+    Two controllers that each put a label right would fight for ever, and every round moves Pods. A
+    person with kubectl who does not know of us fights, too, but gives up: hence the second chance.
     """
 
     def __init__(self) -> None:
-        self.ours: Mapping[str, str | None] = {}
-        """What we set here, and None for what we took off, whatever the managedFields say now."""
+        self.ours: Mapping[str, str | None] = {}  # what we set, and None for what we took off
         self._true = self.ours
         self._uid: str | None = None
         self._lost: dict[str, list[float]] = {}  # when, the last time at the end
@@ -156,18 +183,14 @@ class Contention:
         self._true, self._uid = self.ours, uid
 
     def found(self, node: Observed, now: float) -> list[str]:
-        """The Node before the next publication; the keys that are left alone from now on.
-
-        A Node that was made anew has lost all its labels, and nobody fights over them.
-        """
+        """What a publication finds on the Node; the keys that are left alone from now on."""
         true, self._true = self._true, {}
-        if node.uid != self._uid:
+        if node.uid != self._uid:  # made anew: it has lost all labels, and nobody fights over them
             return []
         left = self.left_alone(now)
         lost = [k for k, value in true.items() if node.labels.get(k) != value and k not in left]
         for key in lost:
-            recent = [at for at in self._lost.get(key, ()) if now - at < WINDOW]
-            self._lost[key] = [*recent, now]
+            self._lost[key] = [*(at for at in self._lost.get(key, ()) if now - at < WINDOW), now]
         return sorted(key for key in lost if len(self._lost[key]) > TIMES)
 
     def left_alone(self, now: float) -> tuple[str, ...]:

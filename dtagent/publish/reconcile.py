@@ -15,7 +15,7 @@ from dtagent.errors import DtagentError, NodeMissingError
 from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
 from dtagent.host.status import Status, wall_time
 from dtagent.overlays.settle import LAST
-from dtagent.publish.publisher import Publisher
+from dtagent.publish.publisher import Outcome, Publisher
 
 CREDENTIALS_INTERVAL = 2.0  # seconds between two checks for new ones, in an outage
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
@@ -34,9 +34,8 @@ class Reconciler:
         self._status, self._clock, self._backoff = status, clock, Backoff()
         self._failure: type[DtagentError] | None = None  # the last attempt's, in an outage
         self._warned: type[DtagentError] | None = None
-        self._began = 0.0  # the outage, in one
         self._published: deque[float] = deque([-BURST_TIME] * BURST, maxlen=BURST)
-        self._node, self._why = "", START
+        self._node, self._why, self._began = "", START, 0.0
         self._told, self._tell_due = -math.inf, math.inf
         self._causes: dict[str, None] = {}  # that are untold, in their order
         self._changes: dict[str, str] = {}  # that are untold, by key the last one
@@ -54,10 +53,7 @@ class Reconciler:
         return min(self._publish_due, also)
 
     def want(self, labels: Mapping[str, str], resync: bool, why: str = START) -> None:
-        """The labels that are to be true from now on, and why they are others than before.
-
-        With `resync` they are compared again.
-        """
+        """These are to be true from now on, for this reason if new; `resync` compares again."""
         if resync and self._publisher.outdated():
             self._publisher.close()
         if labels != self._wanted:
@@ -92,7 +88,12 @@ class Reconciler:
             self._backoff.reset()
             self._publish_due = self._stepped
         if self._stepped >= self._publish_due:
-            self._publish()
+            assert self._wanted is not None, "a scan comes first"
+            self._publish_due = math.inf
+            try:
+                self._succeeded(self._publisher.publish(self._wanted))
+            except DtagentError as error:
+                self._failed(error)
         elif self._stepped >= self._tell_due and not self._failure:
             reason = "LabelsChanged" if self._changes else "OutageEnded"
             told = [", ".join(each) for each in (self._causes, [*self._changes.values()]) if each]
@@ -100,61 +101,45 @@ class Reconciler:
             self._told, self._tell_due = self._stepped, math.inf
             self._publisher.tell(reason, ": ".join(told))
 
-    def _publish(self) -> None:
-        """Make the newest labels true, or wait longer each time that fails."""
-        assert self._wanted is not None, "a scan comes first"
-        self._publish_due = math.inf
-        try:
-            outcome = self._publisher.publish(self._wanted)
-        except DtagentError as error:
-            self._publish_due = self._clock() + self._backoff.delay(error)
-            self._failed(error)
-            return
-        now, node, last_change = self._clock(), outcome.node, self._status.report.last_change
-        self._status.count("publications_total", "changed" if outcome.changes else "unchanged")
+    def _succeeded(self, done: Outcome) -> None:
+        """Tell systemd and the journal, and the Node later."""
+        now, node = self._clock(), done.node
+        facts: dict[str, object] = {"outage": "", "at": wall_time(), "place": done.place}
+        self._status.count("publications_total", "changed" if done.changes else "unchanged")
         if self._failure:
-            log.log(NOTICE, "%s is in reach again", outcome.place, extra=event(OUTAGE_ENDED, node))
+            log.log(NOTICE, "%s is in reach again", done.place, extra=event(OUTAGE_ENDED, node))
             if (lasted := now - self._began) > OUTAGE_TOLD:
                 text = f"labels are true again after {lasted / 3600:.1f} hours without: "
                 self._causes[text + self._status.report.outage] = None
         self._failure = self._warned = None
         self._backoff.reset()
-        if outcome.changes:
-            last_change = {"at": wall_time(), "changes": outcome.changes, "why": self._why}
+        if done.changes:
+            facts["last_change"] = {"at": wall_time(), "changes": done.changes, "why": self._why}
             self._published.append(now)
             if self._why not in (START, RELOAD, DRIFT):
                 self._causes[self._why] = None
-                self._changes |= {each[1:].partition("=")[0]: each for each in outcome.changes}
-            changed = event(LABELS_CHANGED, node, outcome.changes)
-            log.info("%s: %s", outcome.place, ", ".join(outcome.changes), extra=changed)
+                self._changes |= {each[1:].partition("=")[0]: each for each in done.changes}
+            changed = event(LABELS_CHANGED, node, done.changes)
+            log.info("%s: %s", done.place, ", ".join(done.changes), extra=changed)
         if self._causes:
             self._tell_due = min(self._tell_due, max(now + GATHER, self._told + INTERVAL))
         if self._node and node not in ("", self._node):
             text = "Node %s keeps the labels that were set on it: dtagent clear --node-name %s"
             log.warning(text, self._node, self._node)
         self._node = node or self._node
-        self._status.update(
-            outage="",
-            at=wall_time(),
-            place=outcome.place,
-            labels=outcome.labels,
-            left_alone=outcome.left_alone,
-            last_change=last_change,
-        )
+        self._status.update(labels=done.labels, left_alone=done.left_alone, **facts)
         self._status.systemd.ready()
 
     def _failed(self, error: DtagentError) -> None:
-        """One warning when an outage begins, and one when its kind changes for more than a moment.
-
-        A server that starts up gives many answers, each once.
-        """
+        """One warning when an outage begins, and one when its kind changes and stays another."""
+        self._publish_due = self._clock() + self._backoff.delay(error)
         kind, before, self._failure = type(error), self._failure, type(error)
         self._began = self._began if before else self._clock()
-        if self._warned is None or self._warned is not kind is before:
+        if not before or (kind is before and kind is not self._warned):
             self._warned = kind
             extra = event(OUTAGE_BEGAN, self._node)
             log.warning("%s; trying again until it works", error, extra=extra)
-        else:
+        else:  # a server that starts up gives many answers, each once
             log.debug("%s", error)
         self._status.count("publications_total", "failed")
         self._status.count("api_errors_total", kind.__name__.removesuffix("Error"))
