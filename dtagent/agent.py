@@ -47,7 +47,7 @@ class Agent:
         self._status, self._events, self._clock = status, events, clock
         self._resync_due = 0.0
         self._notes: Collection[str] = ()
-        self._told: frozenset[str] = frozenset()  # the overlays that were applied then
+        self._told: frozenset[str] = frozenset()  # overlays, as they were last told of
         self._reconciler = Reconciler(status, clock)
         self._take(settings, START)
 

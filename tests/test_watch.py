@@ -139,6 +139,15 @@ def test_a_label_is_left_alone_for_an_hour_when_it_is_lost_too_often() -> None:
     assert contention.left_alone(50.0 + LEAVE) == ()
 
 
+def test_a_label_that_is_left_alone_is_counted_no_more() -> None:
+    """It is somebody else's now, and other labels are published meanwhile."""
+    contention = Contention()
+    for turn in range(4 * TIMES):
+        contention.sent({"a": "1"} if turn <= TIMES else {}, (), "u")
+        assert contention.found(lost({"a": "9"}), float(turn)) == (["a"] if turn == TIMES else [])
+    assert contention.left_alone(TIMES + LEAVE) == ()
+
+
 def test_losses_that_are_far_apart_are_no_fight() -> None:
     contention = Contention()
     for turn in range(3 * TIMES):
