@@ -4,8 +4,6 @@ One thread decides, scans and sends. Signals, threads that die and whatever watc
 put events on its queue. Deadlines are monotonic, and nothing else wakes it while all is well.
 """
 
-from __future__ import annotations
-
 import logging
 import queue
 import random
@@ -18,14 +16,7 @@ from dtagent.cluster import patch
 from dtagent.config.settings import Settings
 from dtagent.errors import ConfigError, TreeError
 from dtagent.events import Event, Happening
-from dtagent.host.log import (
-    CONFIGURATION_WRONG,
-    NOTICE,
-    OVERLAY_APPLIED,
-    OVERLAY_GONE,
-    TREE_UNREADABLE,
-    event,
-)
+from dtagent.host import log as journal
 from dtagent.host.status import Status, wall_time
 from dtagent.overlays import configfs
 from dtagent.overlays.settle import Settle
@@ -53,20 +44,20 @@ class Agent:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._publisher_for = load, publisher
-        self._systemd, self._status = status.systemd, status
-        self._events, self._clock = events, clock
-        self._resync_due, self._why = 0.0, START
+        self._status, self._events, self._clock = status, events, clock
+        self._resync_due = 0.0
         self._notes: Collection[str] = ()
-        self._overlays: frozenset[str] = frozenset()  # as they were last told of
-        self._labels: Mapping[str, str] | None = None
+        self._told: frozenset[str] = frozenset()  # overlays, as they were last told of
         self._reconciler = Reconciler(status, clock)
-        self._take(settings)
+        self._take(settings, START)
 
-    def _take(self, settings: Settings) -> None:
-        self._settings = settings
+    def _take(self, settings: Settings, why: str) -> None:
+        """Begin anew with these settings; overlays that are there did not come."""
+        self._settings, self._why = settings, why
+        self._labels: Mapping[str, str] | None = None  # when overlays were last told of
         self._status.use_textfile(settings.metrics.textfile)
-        node_changed = partial(self._events.put, Event.NODE)
-        self._reconciler.use(self._publisher_for(settings, node_changed))
+        self._publisher = self._publisher_for(settings, partial(self._events.put, Event.NODE))
+        self._reconciler.use(self._publisher)
         changed = partial(self._events.put, Event.OVERLAY)
         concerned = configfs.concern(settings)
         self._watch = OverlayWatch(settings.overlays.path, changed) if concerned else None
@@ -75,23 +66,36 @@ class Agent:
 
     def run(self) -> None:
         """Scan, publish, wait; until STOP comes, Stopped is raised or a thread dies."""
-        late = threading.Timer(READY_AFTER, self._systemd.ready)
+        late = threading.Timer(READY_AFTER, self._status.systemd.ready)
         late.daemon = True
         try:
             late.start()
-            while self._turn():
-                pass
+            while (happened := self._wait()) is not Event.STOP:
+                self._turn(happened)
         finally:
             late.cancel()
-            self._systemd.stopping()
+            self._status.systemd.stopping()
             self._close()
 
-    def _turn(self) -> bool:
-        """Take the events or one deadline; False when it is time to stop."""
-        for happened in self._wait():
-            if happened is Event.STOP:
-                return False
-            self._handle(happened)
+    def _wait(self) -> Happening | None:
+        """What has happened, or None when the next deadline has come before it."""
+        due = min(self._resync_due, self._settle.due, self._reconciler.due)
+        wait = min(self._status.systemd.feed(), max(0.0, due - self._clock()))
+        try:
+            return self._events.get(timeout=wait)
+        except queue.Empty:
+            return None
+
+    def _turn(self, happened: Happening | None) -> None:
+        """Heed what has happened, and do what is due."""
+        if happened is Event.RELOAD:
+            self._reload()
+        elif happened is Event.NODE:
+            self._reconciler.node_changed()
+        elif happened:
+            if isinstance(happened, threading.ExceptHookArgs):
+                self._thread_died(happened)
+            self._settle.begin(self._clock())
         now = self._clock()
         resync = now >= self._resync_due  # compares with what the Node really bears
         if resync:
@@ -99,23 +103,12 @@ class Agent:
         if resync or now >= self._settle.due:
             self._scan(resync)
         if self._reconciler.due <= self._clock():
-            self._systemd.feed()  # what follows may take as long as its servers and names take
+            self._status.systemd.feed()  # a step may take as long as servers and names take
             self._reconciler.step()
-        return True
 
     def _resync_in(self, seconds: float) -> None:
         self._resync_due = self._clock() + seconds
         self._status.update(next_resync=wall_time(seconds))
-
-    def _handle(self, happened: Happening) -> None:
-        if happened is Event.RELOAD:
-            self._reload()
-        elif happened is Event.NODE:
-            self._reconciler.node_changed()
-        else:
-            if isinstance(happened, threading.ExceptHookArgs):
-                self._thread_died(happened)
-            self._settle.begin(self._clock())
 
     def _thread_died(self, died: threading.ExceptHookArgs) -> None:
         """Watchdog's threads are known to die, and are replaced; another's death is our end."""
@@ -127,18 +120,6 @@ class Agent:
             log.warning("the overlay watch failed (%s), and is restarted", kind)
             self._watch.restart()
 
-    def _wait(self) -> list[Happening]:
-        """What has happened until the next deadline, of a storm all that is there."""
-        due = min(self._resync_due, self._settle.due, self._reconciler.due)
-        wait = min(self._systemd.feed(), max(0.0, due - self._clock()))
-        try:
-            events = [self._events.get(timeout=wait)]
-            while not self._events.empty():
-                events.append(self._events.get(timeout=0))
-        except queue.Empty:
-            return []
-        return events
-
     def _scan(self, resync: bool) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
         self._status.retry()
@@ -146,21 +127,24 @@ class Agent:
             self._watch.restart()  # a folder that it overlooked, or was not told of
         start = self._clock()
         applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
-        tree = devicetree.LiveTree(self._settings.devicetree.root)
         decide = partial(labels.decide, settings=self._settings, overlays=applied)
         try:
-            found = devicetree.scan(tree, decide)
+            found = devicetree.scan(devicetree.LiveTree(self._settings.devicetree.root), decide)
         except TreeError as error:
-            now = self._clock()
             self._status.count("scans_total", "failure")
-            self._settle.failed(start, now)
-            if self._resync_due > now + TREE_RETRY:
+            self._settle.failed(start, self._clock())
+            if self._resync_due > self._clock() + TREE_RETRY:
                 self._resync_in(TREE_RETRY)
-            self._tree_is(str(error))
+            if (failure := str(error)) != self._status.report.tree_failure:
+                self._status.failed(failure, tree_failure=failure)
+                extra = journal.event(journal.TREE_UNREADABLE)
+                log.warning("%s; the labels stay as they are", failure, extra=extra)
             return
         self._status.count("scans_total", "success")
         self._status.count("scan_seconds_total", "", self._clock() - start)
-        self._tree_is("")
+        if self._status.report.tree_failure:
+            log.log(journal.NOTICE, "the devicetree can be read again")
+            self._status.update(tree_failure="")
         for note in found.notes:
             if note not in self._notes:
                 log.info("%s", note)
@@ -168,59 +152,44 @@ class Agent:
         # Some kernels say "applied" while they apply, and after they failed.
         late = {key for key in found.labels if key.startswith(labels.OVERLAY_PREFIX)}
         wanted = self._settle.scanned(start, self._clock(), found.labels, late)
-        moved = [
-            f"overlay {name} {'applied' if name in applied else 'gone'}"
-            for name in sorted(applied ^ self._overlays)
-            if self._labels is not None  # what was there at the start did not come
-        ]
-        self._reconciler.want(wanted, resync, ", ".join(moved) or self._why)
-        if self._settle.over or self._labels is None:
-            self._report_overlays(applied, wanted)
+        self._want(wanted, resync, applied)
 
-    def _tree_is(self, failure: str) -> None:
-        """Say once that the tree cannot be read, and that it can again."""
-        if failure == self._status.report.tree_failure:
-            return
-        if failure:
-            self._status.failed(failure, tree_failure=failure)
-            log.warning("%s; the labels stay as they are", failure, extra=event(TREE_UNREADABLE))
-        else:
-            self._status.update(tree_failure="")
-            log.log(NOTICE, "the devicetree can be read again")
-
-    def _report_overlays(self, applied: frozenset[str], wanted: Mapping[str, str]) -> None:
-        """A line for each overlay that came or went, with what it changed."""
-        changed = ""
+    def _want(self, wanted: Mapping[str, str], resync: bool, applied: frozenset[str]) -> None:
+        """Have labels made true; say after a series which overlays moved, with what effect."""
+        moved = [(name, "applied" if name in applied else "gone") for name in applied ^ self._told]
+        why, changed = self._why, ""
         if self._labels is not None:
-            changes = patch.changed(self._labels, wanted)
-            changed = f"; it changed {', '.join(changes) or 'no label'}"
-        for name in sorted(applied ^ self._overlays):
-            what, text = (OVERLAY_APPLIED, "applied") if name in applied else (OVERLAY_GONE, "gone")
-            log.info("overlay %s is %s%s", name, text, changed, extra=event(what, overlay=name))
-        self._overlays, self._labels, self._why = applied, wanted, "the devicetree changed"
-        self._status.update(overlays=sorted(applied))
+            causes = [f"overlay {name} {what}" for name, what in sorted(moved)]
+            why = ", ".join(causes) or "the devicetree changed"
+            changed = f"; it changed {', '.join(patch.changed(self._labels, wanted)) or 'no label'}"
+        self._reconciler.want(wanted, resync, why)
+        if self._settle.over or self._labels is None:
+            for name, what in sorted(moved):
+                kind = journal.OVERLAY_APPLIED if name in applied else journal.OVERLAY_GONE
+                extra = journal.event(kind, overlay=name)
+                log.info("overlay %s is %s%s", name, what, changed, extra=extra)
+            self._told, self._labels = applied, wanted
+            self._status.update(overlays=sorted(applied))
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
-        self._systemd.feed()  # for several reloads in a row, each of which may take a minute
+        self._status.systemd.feed()  # for several reloads in a row, each of which may take a minute
         try:
             settings = self._load()
         except ConfigError as error:
             text = "configuration not reloaded, the old one stays: %s"
-            log.error(text, error, extra=event(CONFIGURATION_WRONG))
+            log.error(text, error, extra=journal.event(journal.CONFIGURATION_WRONG))
             self._status.count("reloads_total", "failure")
             self._status.failed(text % error)
         else:
             self._close()
-            self._take(settings)
-            self._labels = None  # another folder's overlays did not come, either
+            self._take(settings, RELOAD)
             self._status.count("reloads_total", "success")
             log.info("configuration reloaded")
-        self._why = RELOAD
         self._resync_due = self._clock()
 
     def _close(self) -> None:
         watch, self._watch = self._watch, None  # Stopped may come next, and nothing is closed twice
         if watch:
             watch.close()
-        self._reconciler.close()
+        self._publisher.close()

@@ -71,7 +71,7 @@ class World(Publisher):
     def put(self, event: Event) -> None:
         raise AssertionError("nobody else is here")
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         self.attempts.append(self.now)
         with suppress(NodeError):
             self.connection.api()

@@ -20,10 +20,17 @@ from dtagent.config.settings import NodeTable
 from dtagent.errors import DtagentError, UnreachableError
 from dtagent.host.status import Status
 from dtagent.host.systemd import Systemd
-from dtagent.publish.events import GATHER, INTERVAL, MESSAGE_MAX, event
-from dtagent.publish.node import NodePublisher
+from dtagent.publish.node import MESSAGE_MAX, NodePublisher, node_event
 from dtagent.publish.publisher import Outcome, Publisher
-from dtagent.publish.reconcile import DRIFT, OUTAGE_TOLD, RELOAD, START, Reconciler
+from dtagent.publish.reconcile import (
+    DRIFT,
+    GATHER,
+    INTERVAL,
+    OUTAGE_TOLD,
+    RELOAD,
+    START,
+    Reconciler,
+)
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
 
@@ -114,7 +121,7 @@ def test_an_event_that_is_refused_is_a_debug_line_and_labels_go_on(
     assert "POST /api/v1/namespaces/default/events: 403" in caplog.text
     assert publisher.publish({}).changes == [f"-{PREFIX}acme-board"]
     verbs = [event["verb"] for event in host.cluster.audit(user=user, since=mark)]
-    assert verbs == ["create", "get", "patch"]  # by the connection that there was
+    assert verbs == ["create", "patch"]  # by the connection that there was
     assert described(host) == []
 
 
@@ -125,7 +132,7 @@ def test_a_server_that_does_not_answer_holds_an_event_for_five_seconds(host: Hos
         loaded = credentials.load(host.cluster.kubeconfig(host.name, server=url), Files())
         api = NodeApi(Transport(loaded), loaded, host.name)
         with pytest.raises(UnreachableError, match=re.escape(f"{url}: no whole answer in 5 s")):
-            api.create_event(event(host.name, "LabelsChanged", "it happened"))
+            api.create_event(node_event(host.name, "LabelsChanged", "it happened"))
         api.close()
 
 
@@ -137,7 +144,7 @@ class Told(Publisher):
         self.told: list[tuple[str, str]] = []
         self._before: Mapping[str, str] = {}
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         if self.failure:
             raise self.failure
         changes = sorted(f"+{key}={value}" for key, value in labels.items() - self._before.items())

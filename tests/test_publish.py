@@ -395,7 +395,7 @@ def test_a_kubeconfig_is_read_once_for_a_connection_and_not_for_each_change(
         reconciler.step()
         assert host.labels == {PREFIX + "a": number}
     assert len(parsed) == 1
-    reconciler.close()
+    publisher.close()
 
 
 def test_a_refusal_costs_no_new_connection(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

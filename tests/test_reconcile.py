@@ -14,7 +14,7 @@ from dtagent.publish.reconcile import BURST, BURST_TIME, Reconciler
 class Published(Publisher):
     """A publisher that succeeds, each time with a change."""
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         return Outcome("the Node", ["+a=1"], dict(labels))
 
 
@@ -43,7 +43,7 @@ class Stale(Published):
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         self.done.append("publish")
         return Outcome("the Node", [], dict(labels))
 
@@ -72,10 +72,10 @@ class Away(Published):
 
     away = True
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         if self.away:
             raise UnreachableError("no route")
-        return super().publish(labels, resync)
+        return super().publish(labels)
 
 
 def test_what_waits_for_an_outage_to_end_keeps_its_cause_through_a_resync() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dtagent.publish.contention import TIMES
+from dtagent.publish.node import TIMES
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
 

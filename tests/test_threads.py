@@ -91,7 +91,7 @@ class Nowhere(Publisher):
     def __init__(self) -> None:
         self.labels: Mapping[str, str] = {}
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         self.labels = labels
         return Outcome("nowhere", [])
 

@@ -13,7 +13,7 @@ import pytest
 from dtagent.cluster import backoff, node
 from dtagent.cluster.patch import Observed
 from dtagent.errors import UnreachableError
-from dtagent.publish.contention import LEAVE, TIMES, WINDOW, Contention
+from dtagent.publish.node import LEAVE, TIMES, WINDOW, Contention
 from tests.host import PREFIX, Host
 from tests.process import DEADLINE, Process, wait_for
 
@@ -131,33 +131,42 @@ def lost(labels: dict[str, str], uid: str = "u") -> Observed:
 def test_a_label_is_left_alone_for_an_hour_when_it_is_lost_too_often() -> None:
     contention = Contention()
     for turn in range(TIMES):
-        contention.published({"a": "1", "b": "1"}, "u")
-        assert contention.observed(lost({"a": "9", "b": "1"}), 10.0 * turn) == []
-    contention.published({"a": "1", "b": "1"}, "u")
-    assert contention.observed(lost({"b": "1"}), 50.0) == ["a"]
+        contention.sent({"a": "1", "b": "1"}, (), "u")
+        assert contention.found(lost({"a": "9", "b": "1"}), 10.0 * turn) == []
+    contention.sent({"a": "1", "b": "1"}, (), "u")
+    assert contention.found(lost({"b": "1"}), 50.0) == ["a"]
     assert contention.left_alone(50.0 + LEAVE - 1) == ("a",)
     assert contention.left_alone(50.0 + LEAVE) == ()
+
+
+def test_a_label_that_is_left_alone_is_counted_no_more() -> None:
+    """It is somebody else's now, and other labels are published meanwhile."""
+    contention = Contention()
+    for turn in range(4 * TIMES):
+        contention.sent({"a": "1"} if turn <= TIMES else {}, (), "u")
+        assert contention.found(lost({"a": "9"}), float(turn)) == (["a"] if turn == TIMES else [])
+    assert contention.left_alone(TIMES + LEAVE) == ()
 
 
 def test_losses_that_are_far_apart_are_no_fight() -> None:
     contention = Contention()
     for turn in range(3 * TIMES):
-        contention.published({"a": "1"}, "u")
-        assert contention.observed(lost({}), turn * (WINDOW / TIMES + 1)) == []
+        contention.sent({"a": "1"}, (), "u")
+        assert contention.found(lost({}), turn * (WINDOW / TIMES + 1)) == []
 
 
 def test_a_node_made_anew_is_no_fight() -> None:
     contention = Contention()
     for turn in range(3 * TIMES):
-        contention.published({"a": "1"}, f"u{turn}")
-        assert contention.observed(lost({}, uid=f"u{turn + 1}"), float(turn)) == []
+        contention.sent({"a": "1"}, (), f"u{turn}")
+        assert contention.found(lost({}, uid=f"u{turn + 1}"), float(turn)) == []
 
 
 def test_one_loss_that_is_seen_twice_counts_once() -> None:
     contention = Contention()
-    contention.published({"a": "1"}, "u")
+    contention.sent({"a": "1"}, (), "u")
     for turn in range(3 * TIMES):
-        assert contention.observed(lost({}), float(turn)) == []
+        assert contention.found(lost({}), float(turn)) == []
 
 
 @pytest.mark.parametrize(

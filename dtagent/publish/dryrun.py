@@ -1,10 +1,8 @@
 """The patches, printed in place of being sent."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping
-from typing import TextIO
+from contextlib import closing
 
 import yaml
 
@@ -19,27 +17,26 @@ from dtagent.publish.publisher import Outcome, Publisher
 class DryRun(Publisher):
     """Prints each patch when it is another than before; with no server, for an empty Node."""
 
-    def __init__(self, settings: NodeTable, out: TextIO | None = None) -> None:
-        self._connection: Connection = Connection(settings)
-        self._out, self._printed = out, ""
+    def __init__(self, settings: NodeTable) -> None:
+        self._connection, self._printed = Connection(settings), ""
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
-        try:
-            api = self._connection.api()
-            name, observed, text = api.name, api.get(), ""
-        except NodeError as error:
-            self.close()
-            name = self._connection.settings.name or socket.gethostname().lower()
-            observed, text = Observed(), f"# compared with an empty Node: {error}\n"
-        keys = {*labels, *patch.unwanted(labels, observed)}
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
+        with closing(self._connection) as connection:
+            try:
+                api = connection.api()
+                name, before, text = api.name, api.get(), ""
+            except NodeError as error:
+                name = connection.settings.name or socket.gethostname().lower()
+                before, text = Observed(), f"# compared with an empty Node: {error}\n"
+        keys = {*labels, *patch.unwanted(labels, before)}
         text += "\n".join(
             f"PATCH /api/v1/nodes/{name}?{each.query}\n"
             f"Content-Type: {each.content_type}\n\n{yaml.safe_dump(each.body)}"
-            for each in patch.plan(name, labels, observed, keys)
+            for each in patch.plan(name, labels, before, keys)
         ) or "# nothing to change\n"  # fmt: skip
         changes: list[str] = []
         if text != self._printed:
-            print(text, file=self._out, flush=True)
-            changes = patch.changes(keys, observed, Observed(labels=labels))
+            print(text, flush=True)
+            changes = patch.changes(keys, before, Observed(labels=labels))
         self._printed = text
         return Outcome(f"dry run for Node {name}", changes, labels)

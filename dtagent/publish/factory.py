@@ -1,7 +1,5 @@
 """Which publisher the settings ask for."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Format: NFD's documentation, "Local feature source": a line `key=value` a label;
 begins with a dot are passed over, and those of more than 64 KiB.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Mapping
@@ -37,9 +35,10 @@ class NfdPublisher(Publisher):
         # and looks again a minute later.
         self._aside = self._file.with_name(f".{self._file.name}")
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         """Replace the file in one step, and only when it says something else."""
-        before, text = self._read(), "".join(f"{k}={v}\n" for k, v in sorted(labels.items()))
+        before, there = self._read()
+        text = "".join(f"{key}={value}\n" for key, value in sorted(labels.items()))
         if len(text) > SIZE_MAX:
             raise DtagentError(
                 f"{self._file}: stays as it is: nfd-worker reads up to {SIZE_MAX} bytes, and the "
@@ -55,17 +54,17 @@ class NfdPublisher(Publisher):
                     "be allowed to write in it: see the drop-in nfd.conf among the examples"
                 ) from error
         self._looked = self._looked or self.look()
-        return Outcome(str(self._file), patch.changed(_labels(before), labels), labels)
+        return Outcome(str(self._file), patch.changed(there, labels), labels)
 
     def clear(self) -> Outcome:
         """Remove the features file."""
-        before = self._read()
+        _, there = self._read()
         try:
             self._file.unlink(missing_ok=True)
             shutil.rmtree(self._aside, ignore_errors=True)
         except OSError as error:
             raise DtagentError(f"{self._file}: {error.strerror}; remove it") from error
-        return Outcome(str(self._file), patch.changed(_labels(before), {}))
+        return Outcome(str(self._file), patch.changed(there, {}))
 
     def look(self) -> bool:
         """Warn of labels of ours on the Node; false while nobody can say."""
@@ -84,13 +83,10 @@ class NfdPublisher(Publisher):
             )
         return True
 
-    def _read(self) -> str | None:
+    def _read(self) -> tuple[str | None, dict[str, str]]:
+        """The file's text, None if it cannot be read, and the labels in it."""
         try:
-            return self._file.read_text("ascii")
+            text = self._file.read_text("ascii")
         except (OSError, UnicodeDecodeError):
-            return None
-
-
-def _labels(text: str | None) -> dict[str, str]:
-    pairs = (line.partition("=") for line in (text or "").splitlines())
-    return {key: value for key, _, value in pairs}
+            return None, {}
+        return text, dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

@@ -1,10 +1,9 @@
-"""The labels of one Kubernetes Node."""
-
-from __future__ import annotations
+"""The labels of one Kubernetes Node: what is believed of it, and which labels are ours."""
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from dtagent.cluster import patch
 from dtagent.cluster.connection import Connection
@@ -13,11 +12,14 @@ from dtagent.cluster.patch import Observed
 from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError, NodeReplacedError, RefusedError, UnauthorizedError
 from dtagent.host.log import LABEL_CONTENDED, event
-from dtagent.publish import events
-from dtagent.publish.contention import Contention
+from dtagent.names import printable
 from dtagent.publish.publisher import Outcome, Publisher
 
 PASSES = 2  # how often an answer may show that something is still to be done
+TIMES, WINDOW = 2, 600.0  # so often within so many seconds a label is put right
+LEAVE = 3600.0  # seconds that it is left alone after that
+OURS_MAX = 1024  # keys remembered; of more, as overlays with ever new names would bring, the newest
+MESSAGE_MAX = 1024  # characters; what the newer API for Events allows for its `note`
 
 log = logging.getLogger(__name__)
 
@@ -30,64 +32,53 @@ class NodePublisher(Publisher):
     """
 
     def __init__(self, settings: NodeTable, changed: Callable[[], None] | None = None) -> None:
-        self._connection: Connection = Connection(settings)
-        self._tells = settings.events
-        self._changed = changed
+        self._connection, self._contention = Connection(settings), Contention()
+        self._tells, self._changed = settings.events, changed
         self._watch: NodeWatch | None = None
-        self._observed: Observed | None = None
-        self._contention = Contention()
+        self._believed: Observed | None = None  # None where the Node has to be read
 
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
         kept = self._connection.is_open
         try:
-            return self._publish(labels, resync)
-        except NodeReplacedError:
-            pass  # deleted or replaced after we read it: read it again
-        except UnauthorizedError:
-            if not kept:
+            return self._publish(labels)
+        except (NodeReplacedError, UnauthorizedError) as error:
+            # The Node was deleted or replaced after we read it. Or a kept connection went on
+            # presenting a certificate that was renewed on disk.
+            if isinstance(error, UnauthorizedError) and not kept:
                 raise
-            # A kept connection goes on presenting a certificate that was renewed on disk.
-        return self._publish(labels, resync=True)
+        return self._publish(labels)
 
-    def _publish(self, labels: Mapping[str, str], resync: bool) -> Outcome:
+    def _publish(self, labels: Mapping[str, str]) -> Outcome:
         try:
             api = self._connection.api()
-            try:
-                return self._make_true(labels, resync)
-            finally:
-                if self._changed and not self._watch:
-                    self._watch = NodeWatch(api, self._changed)
-        except RefusedError:
-            self._observed = None
+            before = self._newest() or api.get()
+            for key in self._contention.found(before, time.monotonic()):
+                log.warning(
+                    "%s changes label %s of Node %s back each time; left alone for an hour",
+                    ", ".join(sorted(before.others.get(key, ()))) or "somebody",
+                    key, api.name, extra=event(LABEL_CONTENDED, api.name, [key]),
+                )  # fmt: skip
+            left = self._contention.left_alone(time.monotonic())
+            wanted = {key: value for key, value in labels.items() if key not in left}
+            unwanted = patch.unwanted(wanted, before, self._contention.ours, left)
+            outcome = self._send(before, wanted, {*wanted, *unwanted}, left)
+            self._contention.sent(wanted, unwanted, before.uid)
+            return outcome
+        except NodeError as error:
+            self._believed = None
+            if not isinstance(error, RefusedError):
+                self.close()
             raise
-        except NodeError:
-            self.close()
-            raise
-
-    def _make_true(self, labels: Mapping[str, str], resync: bool) -> Outcome:
-        api = self._connection.api()
-        watched = self._follow_watch()
-        if self._observed is None or (resync and not watched):
-            self._observed = api.get()
-        observed = self._observed
-        for key in self._contention.observed(observed, time.monotonic()):
-            log.warning(
-                "%s changes label %s of Node %s back each time; left alone for an hour",
-                ", ".join(sorted(observed.others.get(key, ()))) or "somebody",
-                key, api.name, extra=event(LABEL_CONTENDED, api.name, [key]),
-            )  # fmt: skip
-        wanted, left_alone = self._split(labels)
-        unwanted = patch.unwanted(wanted, observed, self._contention.ours, left_alone)
-        outcome = self._send(observed, wanted, {*wanted, *unwanted}, left_alone)
-        self._contention.published(wanted, observed.uid)
-        return outcome
+        finally:
+            if self._changed and not self._watch and self._connection.is_open:
+                self._watch = NodeWatch(self._connection.api(), self._changed)
 
     def _send(
         self,
         before: Observed,
-        wanted: Mapping[str, str],
+        wanted: dict[str, str],
         keys: Collection[str],
-        left: Sequence[str] = (),
+        left: tuple[str, ...] = (),
     ) -> Outcome:
         """Send what it takes until the server's answer shows it; `left` is left alone.
 
@@ -96,53 +87,112 @@ class NodePublisher(Publisher):
         """
         api, after = self._connection.api(), before
         for _ in range(PASSES):
-            requests = patch.plan(api.name, wanted, after, keys)
-            if not requests:
-                break
-            self._contention.sending(keys)
-            for request in requests:
-                self._observed = after = api.send(request)
-        changes = patch.changes(keys, before, after)
+            for request in patch.plan(api.name, wanted, after, keys):
+                after = api.send(request)
+        self._believed = after
         true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
-        return Outcome(f"Node {api.name}", changes, true, api.name, tuple(left))
+        changes = patch.changes(keys, before, after)
+        return Outcome(f"Node {api.name}", changes, true, api.name, left)
 
-    def _follow_watch(self) -> bool:
-        """Believe the newer of the last answer and what the watch shows; whether it is up."""
+    def _newest(self) -> Observed | None:
+        """Believe what the watch shows, if that is newer than the last answer."""
         seen = self._watch.seen if self._watch else None
-        if seen and self._observed and seen.version >= self._observed.version:
-            self._observed = seen
-        return seen is not None
-
-    def _split(self, labels: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-        """The labels that are ours to set, and the keys that are left alone."""
-        left_alone = self._contention.left_alone(time.monotonic())
-        return {k: v for k, v in labels.items() if k not in left_alone}, left_alone
+        if seen and self._believed and seen.version >= self._believed.version:
+            self._believed = seen
+        return self._believed
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
-        """Asks the watch alone: while that is up, nothing need be sent to know."""
-        if not self._follow_watch() or self._observed is None:
+        """While the watch is up, it tells and nothing is sent; else the Node has to be read."""
+        if not (self._watch and self._watch.seen):
+            self._believed = None
+        if (believed := self._newest()) is None:
             return True
-        wanted, left_alone = self._split(labels)
-        keys = patch.unwanted(wanted, self._observed, self._contention.ours, left_alone)
-        return bool(patch.plan("", wanted, self._observed, keys))
+        left = self._contention.left_alone(time.monotonic())
+        wanted = {key: value for key, value in labels.items() if key not in left}
+        keys = patch.unwanted(wanted, believed, self._contention.ours, left)
+        return bool(patch.plan("", wanted, believed, keys))
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""
-        if not (self._tells and self._connection.is_open):
-            return
-        try:
-            api = self._connection.api()
-            api.create_event(events.event(api.name, reason, message))
-        except NodeError as error:
-            log.debug("no Event: %s", error)
+        if self._tells and self._connection.is_open:
+            try:
+                api = self._connection.api()
+                api.create_event(node_event(api.name, reason, message))
+            except NodeError as error:
+                log.debug("no Event: %s", error)
 
     def clear(self, labels: Mapping[str, str]) -> Outcome:
         """Take our labels off the Node, and no other's; `labels` are what we would set now."""
-        observed = self._connection.api().get()
-        return self._send(observed, {}, patch.clearable(labels, observed))
+        there = self._connection.api().get()
+        return self._send(there, {}, patch.clearable(labels, there))
+
+    def outdated(self) -> bool:
+        return self._connection.outdated()
 
     def close(self) -> None:
         if self._watch:
             self._watch.close()
-        super().close()
-        self._watch = self._observed = None
+        self._connection.close()
+        self._watch = self._believed = None
+
+
+class Contention:
+    """Which labels somebody else sets again each time: those are left alone for a while. Pure.
+
+    Two controllers that each put a label right would fight for ever, and every round moves Pods. A
+    person with kubectl who does not know of us fights, too, but gives up: hence the second chance.
+    """
+
+    def __init__(self) -> None:
+        self.ours: Mapping[str, str | None] = {}  # what we set, and None for what we took off
+        self._true = self.ours
+        self._uid: str | None = None
+        self._lost: dict[str, list[float]] = {}  # when, the last time at the end
+
+    def sent(self, labels: Mapping[str, str], off: Iterable[str], uid: str | None) -> None:
+        """These labels are on the Node of this uid now; the keys `off`, and others of ours, not."""
+        gone = {key: None for key in (*self.ours, *off) if key not in labels}
+        self.ours = dict([*gone.items(), *labels.items()][-OURS_MAX:])
+        self._true, self._uid = self.ours, uid
+
+    def found(self, node: Observed, now: float) -> list[str]:
+        """What a publication finds on the Node; the keys that are left alone from now on."""
+        true, self._true = self._true, {}
+        if node.uid != self._uid:  # made anew: it has lost all labels, and nobody fights over them
+            return []
+        left = self.left_alone(now)
+        lost = [k for k, value in true.items() if node.labels.get(k) != value and k not in left]
+        for key in lost:
+            self._lost[key] = [*(at for at in self._lost.get(key, ()) if now - at < WINDOW), now]
+        return sorted(key for key in lost if len(self._lost[key]) > TIMES)
+
+    def left_alone(self, now: float) -> tuple[str, ...]:
+        """The keys that are left alone at this moment."""
+        lost = self._lost.items()
+        return tuple(sorted(k for k, at in lost if len(at) > TIMES and now - at[-1] < LEAVE))
+
+
+def node_event(node: str, reason: str, message: str) -> dict[str, Any]:
+    """The core/v1 Event of a Node, now, which `kubectl describe node` shows.
+
+    A Node's own credential may create it (Kubernetes documentation, "Using Node Authorization").
+    kubectl asks for those whose uid is the Node's name, as a kubelet writes it; older versions for
+    no others. The namespace is that of objects without one.
+    """
+    text = printable(message)
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{node}-", "namespace": "default"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
+        "type": "Normal",
+        "reason": reason,
+        "message": text if len(text) <= MESSAGE_MAX else f"{text[: MESSAGE_MAX - 4]} ...",
+        "source": {"component": "dtagent", "host": node},
+        "reportingComponent": "dtagent",
+        "reportingInstance": node,
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }

@@ -1,12 +1,8 @@
 """What labels can be published to."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from dtagent.cluster.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -23,15 +19,9 @@ class Outcome:
 class Publisher(ABC):
     """Something that labels can be made true on. Every failure is a DtagentError."""
 
-    _connection: Connection | None = None
-    """What it goes through, if that is kept."""
-
     @abstractmethod
-    def publish(self, labels: Mapping[str, str], resync: bool = True) -> Outcome:
-        """Make exactly these our labels there.
-
-        With `resync` what is there is read first; without, it is taken to be as we left it.
-        """
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
+        """Make exactly these our labels there."""
 
     def drifted(self, labels: Mapping[str, str]) -> bool:
         """Whether these may not be our labels there any more; true where only publishing tells."""
@@ -41,10 +31,8 @@ class Publisher(ABC):
         """Tell those who look at the Node what happened; that it fails is no matter."""
 
     def outdated(self) -> bool:
-        """Whether what the connection was made of has changed since; it is closed then."""
-        return self._connection is not None and self._connection.outdated()
+        """Whether what a kept connection was made of has changed since; it is closed then."""
+        return False
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most keep nothing)
         """Let go of every connection."""
-        if self._connection:
-            self._connection.close()
