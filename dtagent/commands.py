@@ -48,7 +48,7 @@ def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> 
     from dtagent.overlays import configfs
     from dtagent.tree import devicetree, labels
 
-    tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
+    tree = devicetree.LiveTree(settings.devicetree.root)
     applied: frozenset[str] = frozenset()
     if dtb is not None:
         tree = devicetree.Blob(dtb)

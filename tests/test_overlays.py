@@ -378,7 +378,7 @@ def test_five_resyncs_are_five_scans(
     scan = devicetree.scan
 
     def counted(
-        tree: devicetree.Tree, decide: Callable[[Iterable[devicetree.Node]], Labels]
+        tree: devicetree.LiveTree, decide: Callable[[Iterable[devicetree.Node]], Labels]
     ) -> Labels:
         scans.append(True)
         return scan(tree, decide)

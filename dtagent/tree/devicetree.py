@@ -8,7 +8,6 @@ has vanished. Whatever the folder turns out to hold, a scan ends, and takes no m
 
 import errno
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
@@ -35,7 +34,7 @@ class Node:
     """One node; `properties` are names alone, and the bytes are read when `get` asks."""
 
     def __init__(
-        self, tree: "Tree", path: str, parent: "Node | None", properties: list[str]
+        self, tree: "LiveTree", path: str, parent: "Node | None", properties: list[str]
     ) -> None:
         self.path, self.name, self.properties = path, path.rpartition("/")[2], properties
         self._tree, self._parent = tree, parent
@@ -75,10 +74,11 @@ class Node:
         return status in ("okay", "ok")
 
 
-class Tree(ABC):
-    """A folder or a file as nodes: the root first, a parent before its children, siblings sorted.
+class LiveTree:
+    """The folder in which the kernel shows its tree, or one written like it, as nodes.
 
-    Each iteration reads it anew; what fails is a TreeError, or an OSError with the file's name.
+    The root is first, a parent before its children, siblings are sorted. Each iteration reads it
+    anew; what fails is a TreeError, or an OSError with the file's name.
     """
 
     def __init__(self, place: Path) -> None:
@@ -105,19 +105,8 @@ class Tree(ABC):
         if self._room < 0:
             raise TreeError(f"{self}: more than {SCAN_MAX} bytes; no devicetree is so large")
 
-    @abstractmethod
     def listing(self, path: str) -> tuple[list[str], list[str]]:
         """The names of a node's properties, and those of its children."""
-
-    @abstractmethod
-    def read(self, path: str, name: str) -> bytes:
-        """The bytes of one property."""
-
-
-class LiveTree(Tree):
-    """The folder in which the kernel shows its tree, or one written like it."""
-
-    def listing(self, path: str) -> tuple[list[str], list[str]]:
         properties, children = [], []
         try:
             with os.scandir(self._place + path.rstrip("/")) as entries:
@@ -157,11 +146,10 @@ class LiveTree(Tree):
         return value
 
 
-class Blob(Tree):
-    """One DTB, wholly in memory, by pylibfdt (the extra `dtagent[dtb]`).
+class Blob(LiveTree):
+    """One DTB, wholly in memory, as the live tree that a kernel would make of it.
 
-    The format is the Devicetree Specification's chapter 5. Files and folders are named as the
-    kernel would name them in sysfs.
+    By pylibfdt (the extra `dtagent[dtb]`); the format is the Devicetree Specification's chapter 5.
     """
 
     def __init__(self, file: Path) -> None:
@@ -225,7 +213,7 @@ class Blob(Tree):
         raise TreeError(f"{self}: {quoted(name)}: {TWINS_MAX + 2} of that name in one node")
 
 
-def scan(tree: Tree, decide: Callable[[Iterable[Node]], T]) -> T:
+def scan(tree: LiveTree, decide: Callable[[Iterable[Node]], T]) -> T:
     """Hand the tree's nodes to `decide`, again from the start if one vanished meanwhile.
 
     Raises TreeError when the tree cannot be read, or has not held still for ATTEMPTS scans.
