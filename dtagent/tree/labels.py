@@ -68,10 +68,12 @@ def decide(
 def select(nodes: Iterable[Node], selectors: Iterable[str]) -> dict[str, list[Node]]:
     """For each selector the nodes that it chooses, in one walk and in the tree's order."""
     parsed = [Selector.parse(text) for text in dict.fromkeys(selectors)]
-    kinds = {selector.kind for selector in parsed}
+    by_compatible = any(selector.kind == "compatible" for selector in parsed)
     chosen: dict[str, list[Node]] = {selector.text: [] for selector in parsed}
     for node in nodes:
-        texts = {kind: _texts(node, kind) for kind in kinds}
+        texts = {"path": [node.path], "name": [node.name]}
+        if by_compatible:
+            texts["compatible"] = node.strings("compatible")
         for selector in parsed:
             if any(map(selector.pattern.match, texts[selector.kind])):
                 chosen[selector.text].append(node)
@@ -80,21 +82,15 @@ def select(nodes: Iterable[Node], selectors: Iterable[str]) -> dict[str, list[No
     return chosen
 
 
-def _texts(node: Node, kind: str) -> list[str]:
-    """What a selector of that kind is compared with."""
-    if kind == "compatible":
-        return node.strings(kind)
-    return [node.path if kind == "path" else node.name]
-
-
 def _near(text: str, nodes: Iterable[Node]) -> str:
     """What a selector may have been meant to be, as the end of a note."""
     import difflib  # 0.2 MiB, and not the agent's
 
     kind = Selector.parse(text).kind
-    words = {word for node in nodes for word in _texts(node, kind)}
-    if kind == "name":  # a unit address is not misspelt: `gpu` stands for gpu@57000000
-        words = {word.partition("@")[0] for word in words}
+    if kind == "compatible":
+        words = {word for node in nodes for word in node.strings(kind)}
+    else:  # a unit address is not misspelt: `gpu` stands for gpu@57000000
+        words = {node.path if kind == "path" else node.name.partition("@")[0] for node in nodes}
     known = sorted(word for word in words if len(word) <= names.QUOTE_MAX)[:NEAR_MAX]
     near = difflib.get_close_matches(text.removeprefix("compatible:"), known)
     return f"; near it are {', '.join(map(names.quoted, near))}" if near else ""
