@@ -179,6 +179,7 @@ def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(
     mountinfo.write_text(f"31 22 0:31 / {tmp_path} rw - configfs configfs rw\n")
     overlay_watch = OverlayWatch("", changes, mountinfo)
     assert overlay_watch.folder is None
+    assert changes.silent()
     folder = tmp_path / "device-tree" / "overlays"
     folder.mkdir(parents=True)
     overlay_watch.restart()

@@ -56,9 +56,7 @@ class Settle:
         self._found = found
         self._advance(start, end)
         before = found if self._published is None else self._published
-        lost = {
-            key: self._lost.get(key, end) for key in before if _less(found.get(key), before[key])
-        }
+        lost = {key: self._lost.get(key, end) for key in before if _less(found, before, key)}
         self._lost = {key: since for key, since in lost.items() if end < self._believed(since)}
         held = {key for key in found if key in late and key not in before and not self.over}
         kept = {key: before[key] for key in self._lost}
@@ -90,5 +88,6 @@ class Settle:
         return max(self._rested, min((*self._series[:1], *believed), default=math.inf))
 
 
-def _less(now: str | None, then: str) -> bool:
-    return now is None or (now.isdecimal() and then.isdecimal() and int(now) < int(then))
+def _less(found: Mapping[str, str], before: Mapping[str, str], key: str) -> bool:
+    now, then = found.get(key, ""), before[key]
+    return key not in found or (now.isdecimal() and then.isdecimal() and int(now) < int(then))

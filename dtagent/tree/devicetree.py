@@ -119,10 +119,9 @@ class LiveTree:
         except OSError as error:
             if path != "/" or error.errno not in _GONE:
                 raise
+            text = f"no devicetree at {self}: {_NO_TREE}"
             if error.errno == errno.ENOTDIR:
                 text = f"{self}: not a folder; --root wants a live tree (a DTB is --dtb)"
-            else:
-                text = f"no devicetree at {self}: {_NO_TREE}"
             raise TreeError(text) from error
         if path == "/" and not properties:
             # The kernel gives each node a `name`: this is a mount point, or the folder above.
@@ -137,8 +136,7 @@ class LiveTree:
             while len(value) <= PROPERTY_MAX and (more := os.read(fd, 1 << 16)):
                 value += more
         except OSError as error:
-            error.filename = place
-            raise
+            raise OSError(error.errno, error.strerror, place) from error
         finally:
             os.close(fd)
         if len(value) > PROPERTY_MAX:
