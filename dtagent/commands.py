@@ -48,12 +48,10 @@ def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> 
     from dtagent.overlays import configfs
     from dtagent.tree import devicetree, labels
 
-    tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
+    tree = devicetree.LiveTree(settings.devicetree.root)
     applied: frozenset[str] = frozenset()
     if dtb is not None:
-        from dtagent.tree.blob import Blob
-
-        tree = Blob(dtb)
+        tree = devicetree.Blob(dtb)
     elif configfs.concern(settings):
         applied = configfs.applied(configfs.find(settings.overlays.path))
     decide = partial(labels.decide, settings=settings, overlays=applied, near=near)

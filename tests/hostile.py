@@ -39,12 +39,12 @@ def root(*compatible: str) -> Tree:
     return {"compatible": strings(*compatible)}
 
 
-def labels(tree: devicetree.Tree, *nodes: str, rules: tuple[Rule, ...] = ()) -> Labels:
+def labels(tree: devicetree.LiveTree, *nodes: str, rules: tuple[Rule, ...] = ()) -> Labels:
     table = DevicetreeTable(nodes=("/", *nodes))
     return scan(tree, partial(decide, settings=Settings(devicetree=table, rules=rules)))
 
 
-def refusal(tree: Callable[[], devicetree.Tree], *nodes: str) -> str:
+def refusal(tree: Callable[[], devicetree.LiveTree], *nodes: str) -> str:
     with pytest.raises(TreeError) as caught:
         labels(tree(), *nodes)
     message = str(caught.value)

@@ -16,13 +16,13 @@ from demo.jetson_nano import JETSON_NANO
 from demo.tree import Tree, strings, write_tree
 from dtagent.errors import TreeError
 from dtagent.tree import devicetree
-from dtagent.tree.blob import Blob
-from dtagent.tree.devicetree import LiveTree, Node, scan, select
+from dtagent.tree.devicetree import Blob, LiveTree, Node, scan
+from dtagent.tree.labels import select
 from tests.dtb import dtb
 
 
 def chosen(nodes: Iterable[Node], *selectors: str) -> list[list[str]]:
-    found, _ = select(nodes, selectors)
+    found = select(nodes, selectors)
     return [[node.path for node in found[text]] for text in selectors]
 
 
@@ -33,7 +33,7 @@ def everything(nodes: Iterable[Node]) -> dict[str, dict[str, bytes | None]]:
 def test_a_folder_and_a_blob_of_one_board_hold_the_same(nano: Path, tmp_path: Path) -> None:
     file = tmp_path / "nano.dtb"
     file.write_bytes(dtb(JETSON_NANO))
-    live, blob = everything(LiveTree(nano).nodes()), everything(Blob(file).nodes())
+    live, blob = everything(LiveTree(nano)), everything(Blob(file))
     for properties in live.values():
         del properties["name"]  # the kernel adds it
     assert live == blob
@@ -43,14 +43,14 @@ def test_a_folder_and_a_blob_of_one_board_hold_the_same(nano: Path, tmp_path: Pa
 def test_a_child_may_bear_a_propertys_name(tmp_path: Path) -> None:
     # /leds/status is a node on several real boards: then /leds has no status, and is available.
     write_tree({"leds": {"status": {"label": strings("status")}}}, tmp_path / "base")
-    nodes = {node.path: node for node in LiveTree(tmp_path / "base").nodes()}
+    nodes = {node.path: node for node in LiveTree(tmp_path / "base")}
     assert nodes["/leds"].get("status") is None
     assert nodes["/leds"].available()
     assert nodes["/leds/status"].strings("label") == ["status"]
 
 
 def test_selectors_choose_in_the_trees_order(nano: Path) -> None:
-    assert chosen(LiveTree(nano).nodes(), "/", "gpu", "compatible:nvidia,gm20*") == [
+    assert chosen(LiveTree(nano), "/", "gpu", "compatible:nvidia,gm20*") == [
         ["/"],
         ["/gpu@57000000"],
         ["/gpu@57000000"],
@@ -62,19 +62,19 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     write_tree({"a": {}}, base)
     (base / "a" / "loop").symlink_to(base)
     (base / "a" / "compatible").symlink_to("/etc/hostname")
-    (node,) = [node for node in LiveTree(base).nodes() if node.path == "/a"]
-    assert chosen(LiveTree(base).nodes(), "loop") == [[]]
+    (node,) = [node for node in LiveTree(base) if node.path == "/a"]
+    assert chosen(LiveTree(base), "loop") == [[]]
     assert node.get("compatible") is None
 
 
 def test_the_tree_itself_may_be_a_link(nano: Path, tmp_path: Path) -> None:
     (tmp_path / "device-tree").symlink_to(nano)
-    assert chosen(LiveTree(tmp_path / "device-tree").nodes(), "gpu") == [["/gpu@57000000"]]
+    assert chosen(LiveTree(tmp_path / "device-tree"), "gpu") == [["/gpu@57000000"]]
 
 
 def test_what_is_neither_folder_nor_file_is_passed_over(nano: Path) -> None:
     os.mkfifo(nano / "compatible.fifo")
-    root = next(iter(LiveTree(nano).nodes()))
+    root = next(iter(LiveTree(nano)))
     assert "compatible.fifo" not in root.properties
 
 
@@ -107,7 +107,7 @@ def test_a_tree_that_never_holds_still_is_an_error(nano: Path) -> None:
     def decide(nodes: Iterable[Node]) -> None:
         root = next(iter(nodes))
         (nano / "flicker").write_bytes(b"")
-        root = next(iter(LiveTree(nano).nodes()))
+        root = next(iter(LiveTree(nano)))
         (nano / "flicker").unlink()
         root.get("flicker")
 
@@ -124,7 +124,7 @@ def test_a_tree_that_goes_away_whole_is_no_tree(nano: Path) -> None:
 def test_a_property_without_end_is_refused(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devicetree, "PROPERTY_MAX", 100)
     (nano / "endless").write_bytes(b"x" * 101)
-    root = next(iter(LiveTree(nano).nodes()))
+    root = next(iter(LiveTree(nano)))
     with pytest.raises(TreeError, match="/endless: larger than 100 bytes"):
         root.get("endless")
 
@@ -134,7 +134,7 @@ def test_a_deep_tree_is_walked_without_recursion(tmp_path: Path) -> None:
     for _ in range(400):
         tree = {"n": tree}
     (tmp_path / "deep.dtb").write_bytes(dtb(tree))
-    *_, last = Blob(tmp_path / "deep.dtb").nodes()
+    *_, last = Blob(tmp_path / "deep.dtb")
     assert last.path == "/n" * 400
     assert last.available()
 

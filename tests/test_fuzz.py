@@ -22,8 +22,7 @@ from dtagent.config import judge
 from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
 from dtagent.errors import ConfigError, TreeError
 from dtagent.names import Selector
-from dtagent.tree.blob import Blob
-from dtagent.tree.devicetree import LiveTree, Tree, scan
+from dtagent.tree.devicetree import Blob, LiveTree, scan
 from dtagent.tree.labels import decide
 from tests.fuzz.inputs import NANO, TOML, json_values, spliced, spoil, structures
 from tests.hostile import an_end as an_end  # a fixture for every test here
@@ -146,7 +145,7 @@ EVERYTHING = Settings(
 )
 
 
-def scanned(tree: Callable[[], Tree]) -> None:
+def scanned(tree: Callable[[], LiveTree]) -> None:
     try:
         found = scan(tree(), partial(decide, settings=EVERYTHING))
     except TreeError as error:

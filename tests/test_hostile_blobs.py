@@ -10,8 +10,8 @@ from pathlib import Path
 
 import libfdt
 
-from dtagent.tree import blob
-from dtagent.tree.blob import Blob
+from dtagent.tree import devicetree
+from dtagent.tree.devicetree import Blob
 from tests.dtb import dtb
 from tests.fuzz import inputs
 from tests.hostile import an_end as an_end  # a fixture for every test here
@@ -62,7 +62,7 @@ def test_twins_in_a_blob_are_named_as_the_kernel_names_them(tmp_path: Path) -> N
                 writer.property_string(compatible, compatible)
                 writer.property_string("compatible", compatible)
 
-    nodes = [*flat(tmp_path / "dtb", write).nodes()]
+    nodes = [*flat(tmp_path / "dtb", write)]
     assert {node.path: node.strings("compatible") for node in nodes} == {
         "/": [], "/gpu": ["b"], "/gpu#1": ["c"], "/status#1": ["a"], "/x!y": ["d"]
     }  # fmt: skip
@@ -87,7 +87,7 @@ def test_a_blob_of_no_node_and_names_of_no_text_are_errors(tmp_path: Path) -> No
 
 def test_more_twins_than_a_kernel_bears_are_an_error(tmp_path: Path) -> None:
     def write(writer: libfdt.FdtSw) -> None:
-        for _ in range(blob.TWINS_MAX + 2):
+        for _ in range(devicetree.TWINS_MAX + 2):
             writer.add_node("gpu").__enter__()
             writer.end_node()
 

@@ -11,8 +11,7 @@ from demo.tree import strings, write_tree
 from dtagent import cli
 from dtagent.config.settings import Rule
 from dtagent.names import LINE_MAX
-from dtagent.tree.blob import Blob
-from dtagent.tree.devicetree import LiveTree
+from dtagent.tree.devicetree import Blob, LiveTree
 from dtagent.tree.labels import MAX_LABELS, NAMED_MAX, NOTES_MAX
 from tests.hostile import an_end as an_end  # a fixture for every test here
 from tests.hostile import labels, refusal, root

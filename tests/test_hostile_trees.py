@@ -19,8 +19,7 @@ import pytest
 from demo.tree import Tree, add_node, remove_node, strings, write_tree
 from dtagent.errors import TreeError
 from dtagent.tree import devicetree
-from dtagent.tree.blob import Blob
-from dtagent.tree.devicetree import LiveTree
+from dtagent.tree.devicetree import Blob, LiveTree, scan
 from tests.dtb import dtb
 from tests.hostile import an_end as an_end  # a fixture for every test here
 from tests.hostile import labels, refusal, root
@@ -58,9 +57,8 @@ def public() -> Iterator[Path]:
 
 def test_a_property_whose_reading_fails_is_an_error_that_names_it() -> None:
     # The kernel's own failing file: nothing is mapped at address 0 of any process.
-    process = next(iter(LiveTree(Path("/proc/self")).nodes()))
     with pytest.raises(TreeError, match=r"^/proc/self/mem: Input/output error; the devicetree"):
-        process.get("mem")
+        scan(LiveTree(Path("/proc/self")), lambda nodes: next(iter(nodes)).get("mem"))
 
 
 @pytest.mark.parametrize("unreadable", ["compatible", "gpu@1", "gpu@1/compatible"])
@@ -116,7 +114,7 @@ def test_what_is_no_file_in_a_propertys_place_is_no_property(
 
 
 def test_a_pipe_that_takes_a_propertys_place_in_mid_scan_keeps_no_scan_waiting(base: Path) -> None:
-    node = next(iter(LiveTree(base).nodes()))
+    node = next(iter(LiveTree(base)))
     (base / "compatible").unlink()
     pipe(base / "compatible")
     assert node.get("compatible") == b""
@@ -224,7 +222,7 @@ def test_a_tree_larger_than_any_is_an_error_and_not_a_full_memory(
 
 def test_what_is_read_counts_as_part_of_the_tree(base: Path) -> None:
     (base / "big").write_bytes(b"x" * devicetree.PROPERTY_MAX)
-    node = next(iter(LiveTree(base).nodes()))
+    node = next(iter(LiveTree(base)))
     times = devicetree.SCAN_MAX // devicetree.PROPERTY_MAX
     with pytest.raises(TreeError, match="no devicetree is so large"):
         for _ in range(times):

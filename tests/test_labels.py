@@ -210,8 +210,7 @@ def test_a_compatible_that_is_no_string_list_does_no_harm(raw: bytes) -> None:
 
 
 def test_every_real_board_gives_labels_that_kubernetes_takes() -> None:
-    from dtagent.tree.blob import Blob
-    from dtagent.tree.devicetree import scan
+    from dtagent.tree.devicetree import Blob, scan
 
     try:
         boards = corpus()

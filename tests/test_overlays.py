@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import queue
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,11 @@ class Changes:
 
     def silent(self) -> bool:
         return self._queue.empty()
+
+
+def descriptors() -> list[str]:
+    """What this process holds open."""
+    return [str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
 
 
 @pytest.fixture
@@ -172,6 +179,7 @@ def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(
     mountinfo.write_text(f"31 22 0:31 / {tmp_path} rw - configfs configfs rw\n")
     overlay_watch = OverlayWatch("", changes, mountinfo)
     assert overlay_watch.folder is None
+    assert changes.silent()
     folder = tmp_path / "device-tree" / "overlays"
     folder.mkdir(parents=True)
     overlay_watch.restart()
@@ -183,38 +191,57 @@ def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(
     overlay_watch.close()
 
 
+@pytest.mark.parametrize(
+    ("call", "number", "what", "sysctl"),
+    [
+        ("inotify_init1", errno.EMFILE, "instance", "max_user_instances"),
+        ("inotify_add_watch", errno.ENOSPC, "watch", "max_user_watches"),
+    ],
+)
 def test_without_inotify_the_folder_is_listed_until_there_is_some(
     folder: Path,
     changes: Changes,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    call: str,
+    number: int,
+    what: str,
+    sysctl: str,
 ) -> None:
     """The limits are the host's, so their errors are put in inotify's place here."""
     from dtagent.host import log
 
     log.setup("info")
-    real = watch._probe
+    real = ctypes.CDLL
 
-    def probe(_: Path) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    def fails(*_: object) -> int:
+        ctypes.set_errno(number)
+        return -1
 
-    monkeypatch.setattr(watch, "_probe", probe)
+    def limited(*args: Any, **kwargs: Any) -> ctypes.CDLL:
+        libc = real(*args, **kwargs)
+        setattr(libc, call, fails)
+        return libc
+
+    before = len(descriptors())
+    monkeypatch.setattr(ctypes, "CDLL", limited)
     monkeypatch.setattr(watch, "POLL_INTERVAL", 0.05)
     overlay_watch = OverlayWatch(str(folder), changes)
     changes.expect()
     apply(folder, "hat")
     changes.expect()
-    monkeypatch.setattr(watch, "_probe", real)
+    monkeypatch.setattr(ctypes, "CDLL", real)
     wait_for(lambda: overlay_watch._observer, "a watch")
     changes.forget()
     (folder / "another").mkdir()
     changes.expect()
     overlay_watch.close()
     assert capsys.readouterr().err == (
-        f"dtagent: {folder}: no inotify instance is left: raise sysctl "
-        "fs.inotify.max_user_instances; listed every 0 s instead\n"
+        f"dtagent: {folder}: no inotify {what} is left: raise sysctl "
+        f"fs.inotify.{sysctl}; listed every 0 s\n"
         f"dtagent: overlays are watched in {folder}\n"
     )
+    wait_for(lambda: len(descriptors()) == before, "no descriptor that is left")
 
 
 @pytest.fixture
@@ -276,9 +303,7 @@ def nobody() -> Iterator[None]:
 
 def test_at_most_one_inotify_instance_is_held(watched: OverlayWatch, folder: Path) -> None:
     def instances() -> int:
-        descriptors = Path("/proc/self/fd").iterdir()
-        links = [str(fd.readlink()) for fd in descriptors if fd.is_symlink()]
-        return links.count("anon_inode:inotify")
+        return descriptors().count("anon_inode:inotify")
 
     for _ in range(3):
         watched.restart()
@@ -354,7 +379,7 @@ def test_five_resyncs_are_five_scans(
     scan = devicetree.scan
 
     def counted(
-        tree: devicetree.Tree, decide: Callable[[Iterable[devicetree.Node]], Labels]
+        tree: devicetree.LiveTree, decide: Callable[[Iterable[devicetree.Node]], Labels]
     ) -> Labels:
         scans.append(True)
         return scan(tree, decide)

@@ -165,9 +165,16 @@ def test_keys_that_make_no_sense_together_are_refused(tmp_path: Path, keys: str)
         load(tmp_path / "t")
 
 
-def test_a_selector_that_chooses_nothing_is_noted_with_what_is_near() -> None:
-    settings = Settings(devicetree=DevicetreeTable(nodes=("/", "gpuu")))
-    tree = [*nodes({"gpu@57000000": {"x": b""}})]
+@pytest.mark.parametrize(
+    ("selector", "near"),
+    [("gpuu", "gpu"), ("/gpu@5700000", "/gpu@57000000"), ("compatible:acme,gpuu", "acme,gpu")],
+)
+def test_a_selector_that_chooses_nothing_is_noted_with_what_is_near(
+    selector: str, near: str
+) -> None:
+    settings = Settings(devicetree=DevicetreeTable(nodes=("/", selector, "nothing-like-it")))
+    tree = nodes({"gpu@57000000": {"compatible": strings("acme,gpu")}})
+    notes = (f"{selector!r} chooses no node", "'nothing-like-it' chooses no node")
+    assert decide(tree, settings).notes == notes
     found = decide(tree, settings, near=True)
-    assert found.notes == ("'gpuu' chooses no node; near it are 'gpu'",)
-    assert decide(tree, settings).notes == ("'gpuu' chooses no node",)
+    assert found.notes == (f"{notes[0]}; near it are {near!r}", notes[1])

@@ -5,9 +5,6 @@ folder an overlay and `status` reads `applied`; the switch (dtbocfg) has `dtbo` 
 reads 1. Some kernels say `applied` of one that failed; that one holds no blob.
 """
 
-from __future__ import annotations
-
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -16,8 +13,9 @@ from dtagent.config.settings import Settings
 from dtagent.errors import TreeError
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+# proc(5), /proc/pid/mountinfo: three numbers, what of the file system is mounted, and where.
+_MOUNT = re.compile(r"^\S+ \S+ \S+ / (\S+) .* - configfs ", re.MULTILINE)
 _LIVE = ("/sys/firmware/devicetree/base", "/proc/device-tree")
-_SUBFOLDER = "device-tree/overlays"
 _REMEDY = "dtagent must be able to list the overlays' folder: chmod it, or set [overlays] path"
 
 
@@ -31,11 +29,13 @@ def find(configured: str, mountinfo: Path = MOUNTINFO) -> Path | None:
 
     TreeError where a folder is, or may be, that cannot be listed.
     """
-    if configured:
-        places = [Path(configured)]
-    else:
-        places = [mount / _SUBFOLDER for mount in _configfs(mountinfo)]
-    for place in places:
+    places = [configured]
+    if not configured:
+        mounts = _MOUNT.findall(mountinfo.read_text("utf-8", "surrogateescape"))
+        # Blanks and backslashes in a path are octal there.
+        plain = [re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), mount) for mount in mounts]
+        places = [f"{mount}/device-tree/overlays" for mount in plain]
+    for place in map(Path, places):
         try:
             os.scandir(place).close()
         except (FileNotFoundError, NotADirectoryError):
@@ -46,23 +46,11 @@ def find(configured: str, mountinfo: Path = MOUNTINFO) -> Path | None:
     return None
 
 
-def _configfs(mountinfo: Path) -> list[Path]:
-    """Where configfs is mounted (proc(5), /proc/pid/mountinfo), the newest mount last."""
-    mounts = []
-    for line in mountinfo.read_text("utf-8", "surrogateescape").splitlines():
-        fields, _, filesystem = line.partition(" - ")
-        _, _, _, root, mount, *_ = fields.split(" ")
-        if filesystem.split(" ")[0] == "configfs" and root == "/":
-            # Blanks and backslashes in a path are octal there.
-            mounts.append(Path(re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), mount)))
-    return mounts
-
-
 def applied(folder: Path | None) -> frozenset[str]:
     """The names of the applied overlays; dtoverlay's number before a name is not part of it."""
     try:
         with os.scandir(folder or "") as entries:
-            found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            found = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return frozenset()
     return frozenset(re.sub(r"\A\d+_(?=.)", "", each.name) for each in found if _is_applied(each))
@@ -81,10 +69,3 @@ def _read(file: Path, size: int) -> bytes:
             return stream.read(size) or b""
     except OSError:
         return b""
-
-
-def listing(folder: Path) -> object:
-    """What differs once an overlay has come or gone, for whoever has to ask time and again."""
-    with contextlib.suppress(OSError):
-        return folder.stat().st_mtime_ns, applied(folder)
-    return None

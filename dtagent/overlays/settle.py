@@ -6,8 +6,6 @@ starts a series of scans; and since dtoverlay takes overlays down and up again t
 them, what is gone is not believed at once.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 

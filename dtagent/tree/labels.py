@@ -5,16 +5,14 @@ were right, `<prefix><vendor>-<model>` with the number of nodes as value; the re
 a note wherever one of them had to change, merge or drop something, are this file.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dtagent import names
 from dtagent.config.settings import Rule, Settings
 from dtagent.names import Selector
-from dtagent.tree.devicetree import Node, select
+from dtagent.tree.devicetree import Node
 
 MAX_LABELS = 256
 NOTES_MAX = 256  # one is the most among Debian's boards: past these somebody means harm
@@ -23,8 +21,7 @@ NEAR_MAX = 1000  # names that a selector is compared with; the largest of Debian
 OVERLAY_PREFIX = "overlay.devicetree.org/"
 
 
-@dataclass(frozen=True)
-class Labels:
+class Labels(NamedTuple):
     """Label keys to values, and a note for each that had to be changed, merged or dropped."""
 
     labels: Mapping[str, str]
@@ -37,15 +34,14 @@ def decide(
     """Decide the labels in one walk over `nodes`, reading no more than the selectors need.
 
     `overlays` are the names of those that are applied at run time. With `near` the note of a
-    selector that chose nothing has the names that are like it: that takes 10 ms each on a Pi's
-    tree, which an agent whose HAT is not plugged in is spared.
+    selector that chose nothing has the names that are like it: that takes another walk each, which
+    an agent whose HAT is not plugged in is spared.
     """
     counted = settings.devicetree.nodes
-    chosen, there = select(nodes, [*counted, *(rule.node for rule in settings.rules)])
+    chosen = select(nodes, [*counted, *(rule.node for rule in settings.rules)])
     missing = [text for text, group in chosen.items() if not group]
-    notes = [f"{names.quoted(text)} chooses no node" for text in missing]
-    if near:
-        notes = [note + _near(text, there) for note, text in zip(notes, missing, strict=True)]
+    like = {text: _near(text, nodes) if near else "" for text in missing}
+    notes = [f"{names.quoted(text)} chooses no node{like[text]}" for text in missing]
     if not settings.devicetree.include_disabled:
         chosen = {text: [n for n in group if n.available()] for text, group in chosen.items()}
     # A node that two selectors choose is still one node.
@@ -69,31 +65,53 @@ def decide(
     return Labels({key: labels[key] for key in keys[:MAX_LABELS]}, _few(notes, NOTES_MAX))
 
 
-def _near(text: str, there: Mapping[str, Iterable[str]]) -> str:
+def select(nodes: Iterable[Node], selectors: Iterable[str]) -> dict[str, list[Node]]:
+    """For each selector the nodes that it chooses, in one walk and in the tree's order."""
+    parsed = [Selector.parse(text) for text in dict.fromkeys(selectors)]
+    by_compatible = any(selector.kind == "compatible" for selector in parsed)
+    chosen: dict[str, list[Node]] = {selector.text: [] for selector in parsed}
+    for node in nodes:
+        texts = {"path": [node.path], "name": [node.name]}
+        if by_compatible:
+            texts["compatible"] = node.strings("compatible")
+        for selector in parsed:
+            if any(map(selector.pattern.match, texts[selector.kind])):
+                chosen[selector.text].append(node)
+        if all(text == "/" for text in chosen):
+            break
+    return chosen
+
+
+def _near(text: str, nodes: Iterable[Node]) -> str:
     """What a selector may have been meant to be, as the end of a note."""
     import difflib  # 0.2 MiB, and not the agent's
 
     kind = Selector.parse(text).kind
-    # A unit address is no part of what is misspelt: `gpu` stands for gpu@57000000.
-    words = (word.partition("@")[0] if kind == "name" else word for word in there[kind])
-    known = sorted({word for word in words if len(word) <= names.QUOTE_MAX})[:NEAR_MAX]
+    if kind == "compatible":
+        words = {word for node in nodes for word in node.strings(kind)}
+    else:  # a unit address is not misspelt: `gpu` stands for gpu@57000000
+        words = {node.path if kind == "path" else node.name.partition("@")[0] for node in nodes}
+    known = sorted(word for word in words if len(word) <= names.QUOTE_MAX)[:NEAR_MAX]
     near = difflib.get_close_matches(text.removeprefix("compatible:"), known)
     return f"; near it are {', '.join(map(names.quoted, near))}" if near else ""
 
 
 def _counts(nodes: Iterable[Node], settings: Settings, notes: list[str]) -> dict[str, str]:
+    """A label for each compatible string, with the number of nodes that have it."""
+    prefix, aliases = settings.labels.prefix, settings.labels.vendor_aliases
     found: Counter[str] = Counter()
-    keys: dict[str, str] = {}
+    spellings = defaultdict(set)
     for node in nodes:
-        compatibles = dict.fromkeys(node.strings("compatible"))
-        keys |= {text: _key(text, settings, notes) for text in compatibles if text not in keys}
-        # Two of one key are one; "" stands for those that have none.
-        found.update({keys[text] for text in compatibles} - {""})
-    spellings = defaultdict(list)
-    for text, key in keys.items():
-        spellings[key].append(names.quoted(text))
+        keys = {}
+        for text in node.strings("compatible"):
+            vendor, comma, model = text.partition(",")
+            plain = (aliases.get(vendor, vendor) if comma else vendor) + comma + model
+            if key := _fitted(prefix, plain.replace(",", "-"), text, names.quoted(text), notes):
+                keys[key] = 1  # two of one key are one
+                spellings[key].add(names.quoted(text))
+        found.update(keys)
     for key, several in spellings.items():
-        if key and len(several) > 1:
+        if len(several) > 1:
             notes.append(f"{key}: counts {', '.join(_few(sorted(several), NAMED_MAX))} together")
     return {key: str(count) for key, count in found.items()}
 
@@ -103,15 +121,6 @@ def _few(texts: Iterable[str], most: int) -> tuple[str, ...]:
     every = tuple(dict.fromkeys(texts))
     more = len(every) - most
     return (*every[:most], f"and {more} more") if more > 0 else every
-
-
-def _key(compatible: str, settings: Settings, notes: list[str]) -> str:
-    """The label key of a compatible string, or "" when nothing of it can stand in one."""
-    vendor, comma, model = compatible.partition(",")
-    if comma:
-        vendor = settings.labels.vendor_aliases.get(vendor, vendor)
-    plain = (vendor + comma + model).replace(",", "-")
-    return _fitted(settings.labels.prefix, plain, compatible, names.quoted(compatible), notes)
 
 
 def _fitted(prefix: str, plain: str, unique: str, what: str, notes: list[str]) -> str:

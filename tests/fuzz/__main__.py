@@ -28,8 +28,7 @@ with atheris.instrument_imports(include=["dtagent", "yaml", "tomllib"]):
     from dtagent.config.settings import DevicetreeTable, Rule, Settings, as_toml
     from dtagent.errors import ConfigError, CredentialsError, TreeError
     from dtagent.names import Selector
-    from dtagent.tree.blob import Blob
-    from dtagent.tree.devicetree import scan
+    from dtagent.tree.devicetree import Blob, scan
     from dtagent.tree.labels import decide
 
 SETTINGS = Settings(
