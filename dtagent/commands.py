@@ -48,14 +48,14 @@ def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> 
     from dtagent.tree import devicetree, labels
 
     tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
-    applied: frozenset[str] = frozenset()
-    if dtb is not None:
+    folder = None
+    if dtb:
         from dtagent.tree.blob import Blob
 
         tree = Blob(dtb)
     elif configfs.concern(settings):
-        applied = configfs.applied(configfs.find(settings.overlays.path))
-    decide = partial(labels.decide, settings=settings, overlays=applied, near=near)
+        folder = configfs.find(settings.overlays.path)
+    decide = partial(labels.decide, settings=settings, overlays=configfs.applied(folder), near=near)
     return devicetree.scan(tree, decide)
 
 
@@ -78,8 +78,11 @@ def run(options: argparse.Namespace) -> None:
     from dtagent.host.status import Status, only_writer, runtime_directory
     from dtagent.host.systemd import Systemd
 
-    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+    systemd, events = Systemd(), queue.SimpleQueue[Happening]()
     threading.excepthook = events.put  # what a thread dies of is the agent's to handle
+
+    def load() -> None:
+        from dtagent import agent  # noqa: F401 - and most of what it needs
 
     def stop(*_: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,9 +92,9 @@ def run(options: argparse.Namespace) -> None:
 
     signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
     directory = None if options.dry_run else runtime_directory()
-    with closing(Systemd()) as systemd, suppress(Stopped), only_writer(directory, create=True):
+    with suppress(Stopped), only_writer(directory, create=True):
         try:
-            settings = settings_of(options, meanwhile=_import_agent)
+            settings = settings_of(options, meanwhile=load)
         except ConfigError as error:
             systemd.status(f"wrong configuration: {error}")
             raise
@@ -103,11 +106,6 @@ def run(options: argparse.Namespace) -> None:
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
         agent.run()
-
-
-def _import_agent() -> None:
-    from dtagent import agent  # noqa: F401
-    from dtagent.publish import factory  # noqa: F401
 
 
 def publish(options: argparse.Namespace) -> None:

@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def text(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator[str]:
-    """A line each; `counts` are by the name of a counter and the value of its label."""
-    success = datetime.fromisoformat(report.at).timestamp() if report.at else 0
+    """Its lines; `counts` are by the name of a counter and the value of its label."""
     tries, published = {"success": 0, "failure": 0}, {"changed": 0, "unchanged": 0, "failed": 0}
+    at = datetime.fromisoformat(report.at).timestamp() if report.at else 0
+    left = len(report.left_alone)
     # Name, label, a number for each value that is there from the beginning, what it says.
     table: tuple[tuple[str, str, Mapping[str, float], str], ...] = (
         ("scans_total", "result", tries, "Scans of the devicetree."),
@@ -33,20 +34,17 @@ def text(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator[st
         ("healthy", "", {"": report.healthy}, "1 if the labels are true."),
         ("tree_readable", "", {"": not report.tree_failure}, "1 if the devicetree can be read."),
         ("labels", "", {"": len(report.labels)}, "Labels that were made true."),
-        ("labels_left_alone", "", {"": len(report.left_alone)},
-         "Labels that others set back each time."),
+        ("labels_left_alone", "", {"": left}, "Labels that others set back each time."),
         ("overlays", "", {"": len(report.overlays)}, "Overlays that are applied."),
-        ("last_success_timestamp_seconds", "", {"": success},
-         "When the labels were last made true."),
-    )  # fmt: skip
+        ("last_success_timestamp_seconds", "", {"": at}, "When the labels were last made true."),
+    )
     for name, label, samples, what in table:
         kind = "counter" if name.endswith("_total") else "gauge"
-        yield from (f"# HELP dtagent_{name} {what}", f"# TYPE dtagent_{name} {kind}")
+        yield f"# HELP dtagent_{name} {what}\n# TYPE dtagent_{name} {kind}\n"
         counted = {value: number for (of, value), number in counts.items() if of == name}
         for value, number in {**samples, **counted}.items():
             labels = f'{{{label}="{value}"}}' if label else ""
-            yield f"dtagent_{name}{labels} {float(number)}"
-        yield f"dtagent_{name} {float(number)}"
+            yield f"dtagent_{name}{labels} {float(number)}\n"
 
 
 def check(file: str) -> None:

@@ -7,7 +7,6 @@ import fcntl
 import json
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -30,8 +29,8 @@ def runtime_directory() -> Path:
 def only_writer(directory: Path | None, create: bool) -> AbstractContextManager[object]:
     """Take the lock that makes this process the one that writes the Node's labels.
 
-    The kernel lets go of it when the process ends, however it ends. A dry run has no directory, and
-    writes nothing; without `create` a missing one means that no agent runs, and there is no lock.
+    The kernel lets go of it when the process ends, however it ends. A dry run has no directory;
+    without `create` a missing one means that no agent runs, and there is nothing to hold.
     """
     if directory is None or not (create or directory.exists()):
         return nullcontext()
@@ -40,12 +39,11 @@ def only_writer(directory: Path | None, create: bool) -> AbstractContextManager[
         directory.mkdir(exist_ok=True)
         lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        held = "dtagent runs on this host and keeps the labels; first: systemctl stop dtagent"
-        raise DtagentError(f"{file}: {held}") from error
     except OSError as error:
-        remedy = "run as root, or let RUNTIME_DIRECTORY name a folder"
-        raise DtagentError(f"{file}: {error.strerror}; {remedy}") from error
+        held = "dtagent runs on this host and keeps the labels; first: systemctl stop dtagent"
+        other = f"{error.strerror}; run as root, or let RUNTIME_DIRECTORY name a folder"
+        problem = held if isinstance(error, BlockingIOError) else other
+        raise DtagentError(f"{file}: {problem}") from error
     return os.fdopen(lock)
 
 
@@ -125,7 +123,7 @@ class Status:
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
         self.report = Report()
-        self.counts: defaultdict[tuple[str, str], float] = defaultdict(float)  # see metrics.py
+        self.counts: dict[tuple[str, str], float] = {}  # see metrics.py
         self._textfile: Path | None = None
         self._problems: dict[Path, str | None] = {}  # why a file could not be written
 
@@ -138,7 +136,7 @@ class Status:
 
     def count(self, name: str, value: str, number: float = 1) -> None:
         """Add to a counter; it is written with what is updated next."""
-        self.counts[name, value] += number
+        self.counts[name, value] = self.counts.get((name, value), 0) + number
 
     def failed(self, message: str, **facts: Any) -> None:
         """Something went wrong, which is told for as long as nothing else does."""
@@ -149,26 +147,21 @@ class Status:
         report = replace(self.report, **facts)
         if report.healthy != self.report.healthy:
             report = replace(report, since=wall_time())
-        if report != self.report:
-            self.report = report
-            if report.status:
-                self.systemd.status(report.status)
-            self._write()
-
-    def retry(self) -> None:
-        """Write what could not be written, the disk being full say."""
-        if self._problems:
-            self._write()
-
-    def _write(self) -> None:
+        if report == self.report and not self._problems:
+            return
+        self.report = report
+        if report.status:
+            self.systemd.status(report.status)
         if self._textfile:
             from dtagent.host import metrics  # which most hosts never need
 
-            text = "".join(f"{line}\n" for line in metrics.text(self.report, self.counts))
+            text = "".join(metrics.text(report, self.counts))
             self._replace(self._textfile, text, metrics.REMEDY)
-        if self._directory and self.report.status:
+        if report.status and self._directory:
             remedy = "dtagent status shows nothing until it can be written"
-            self._replace(self._directory / "state.json", json.dumps(asdict(self.report)), remedy)
+            self._replace(self._directory / "state.json", json.dumps(asdict(report)), remedy)
+
+    retry = update  # with nothing new: writes what could not be written, the disk being full say
 
     def _replace(self, file: Path, text: str, remedy: str) -> None:
         """Write one file; that it cannot be written is told once, and its end, too."""

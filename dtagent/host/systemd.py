@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sdnotify import SystemdNotifier
 
@@ -14,13 +14,10 @@ class Systemd:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         # The notifier opens a socket even when there is nothing to connect it to.
-        self._notifier = SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
+        notifier = SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
+        self._notify: Callable[[str], None] = notifier.notify if notifier else lambda text: None
         usec = environ.get("WATCHDOG_USEC", "")
         self._feed_interval = int(usec) / 2e6 if usec.isdecimal() else math.inf
-
-    def _notify(self, text: str) -> None:
-        if self._notifier:
-            self._notifier.notify(text)
 
     def ready(self) -> None:
         """Say that it runs, as often as one likes: only the first time matters."""
@@ -40,7 +37,3 @@ class Systemd:
 
     def stopping(self) -> None:
         self._notify("STOPPING=1")
-
-    def close(self) -> None:
-        if self._notifier and self._notifier.socket:
-            self._notifier.socket.close()
