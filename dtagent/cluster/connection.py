@@ -59,7 +59,7 @@ class Connection:
             self._api = api = self._connect()
             choice = f"Node {api.name} at {api.server}, by {api.source}"
             if choice != self._choice:
-                log.info("%s", choice, extra={"DTAGENT_NODE": api.name})
+                log.info("%s", choice, extra=event("", api.name))
             self._choice = choice
         return self._api
 

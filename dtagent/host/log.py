@@ -7,7 +7,7 @@ do when one comes: packaging/dtagent.catalog, which `journalctl -x` shows.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from dtagent.names import printable
 
@@ -28,12 +28,10 @@ KEY_EXPOSED = "6ebcb1c7d79e4550acac70f310093d94"
 def event(
     message_id: str, node: str = "", labels: Iterable[str] = (), overlay: str = ""
 ) -> dict[str, object]:
-    """The `extra` of a log call: journal fields, in capitals as the journal wants them.
-
-    `labels` are what changed, `+key=value` or `-key`: one field each.
-    """
-    names = {"MESSAGE_ID": message_id, "DTAGENT_NODE": node, "DTAGENT_OVERLAY": overlay}
-    return {**names, "DTAGENT_LABEL": tuple(labels)}
+    """The `extra` of a log call: the journal's fields, one for each label that changed."""
+    named = [("MESSAGE_ID", message_id), ("DTAGENT_NODE", node), ("DTAGENT_OVERLAY", overlay)]
+    fields = [*named, *(("DTAGENT_LABEL", label) for label in labels)]  # +key=value or -key
+    return {"fields": [f"{name}={printable(value)}" for name, value in fields if value]}
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -44,7 +42,10 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
             try:  # its own JournalHandler has neither our priorities nor several fields of a name
                 from systemd import journal
 
-                journal.sendv(*_fields(record))
+                message = f"MESSAGE={printable(record.getMessage())}"
+                priority = f"PRIORITY={_PRIORITY.get(record.levelno, 3)}"
+                fields = getattr(record, "fields", ())
+                journal.sendv(message, priority, "SYSLOG_IDENTIFIER=dtagent", *fields)
                 return
             except (ImportError, OSError):
                 pass  # lines reach the journal too, and wait there while its socket is away
@@ -53,16 +54,6 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
     def format(self, record: logging.LogRecord) -> str:
         start = f"<{_PRIORITY.get(record.levelno, 3)}>" if _is_journal() else "dtagent: "
         return start + printable(record.getMessage())
-
-
-def _fields(record: logging.LogRecord) -> Iterator[str]:
-    yield f"MESSAGE={printable(record.getMessage())}"
-    yield f"PRIORITY={_PRIORITY.get(record.levelno, 3)}"
-    yield "SYSLOG_IDENTIFIER=dtagent"
-    for name, value in vars(record).items():
-        if name.isupper():
-            values = value if isinstance(value, tuple) else (value,)
-            yield from (f"{name}={printable(each)}" for each in values if each)
 
 
 def _is_journal() -> bool:
