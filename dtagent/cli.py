@@ -86,11 +86,10 @@ def parser() -> argparse.ArgumentParser:
         add[name]("--dry-run", action="store_true", help="print each patch, send and write nothing")
     add["scan"]("--dtb", type=Path, metavar="FILE", help="read a DTB file, not a live tree")
     text = "key: value lines (default), JSON with notes, or Node Feature Discovery's lines"
-    kinds = ("text", "json", "nfd")
-    add["scan"]("-o", dest="output", choices=kinds, default="text", help=text)
+    add["scan"]("-o", dest="output", choices=("text", "json", "nfd"), default="text", help=text)
     text = "lines for people (default), or JSON"
     for name in ("status", "doctor"):
-        add[name]("-o", dest="output", choices=kinds[:2], default="text", help=text)
+        add[name]("-o", dest="output", choices=("text", "json"), default="text", help=text)
     text = "leave out the service, and try the rest as this shell and not as the service"
     add["doctor"]("--no-unit", action="store_true", help=text)
     return top

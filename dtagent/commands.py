@@ -4,13 +4,13 @@ Its docstring is what `--help` says of it. What a command does not need is not l
 tenth of a second less.
 """
 
-import argparse
 import json
 import os
 import queue
 import signal
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
@@ -29,16 +29,13 @@ if TYPE_CHECKING:
     from dtagent.tree.labels import Labels
 
 
-def settings_of(
-    options: argparse.Namespace, meanwhile: Callable[[], None] = lambda: None
-) -> Settings:
+def settings_of(options: Namespace, meanwhile: Callable[[], None] = lambda: None) -> Settings:
     """The settings with the command line's flags on top."""
     settings = sources.load(options.config, meanwhile)
     node, tree = settings.node, settings.devicetree
-    name, kubeconfig = options.node_name or node.name, options.kubeconfig or node.kubeconfig
-    node = replace(node, name=name, kubeconfig=kubeconfig)
-    nodes = (*tree.nodes, *options.nodes)
-    tree = replace(tree, root=Path(options.root or tree.root), nodes=nodes)
+    kubeconfig, root = options.kubeconfig or node.kubeconfig, Path(options.root or tree.root)
+    node = replace(node, name=options.node_name or node.name, kubeconfig=kubeconfig)
+    tree = replace(tree, root=root, nodes=(*tree.nodes, *options.nodes))
     log.setup(settings.log_level)
     return replace(settings, node=node, devicetree=tree)
 
@@ -48,18 +45,18 @@ def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> 
     from dtagent.tree import devicetree, labels
 
     tree: devicetree.Tree = devicetree.LiveTree(settings.devicetree.root)
-    folder = None
-    if dtb:
+    applied: frozenset[str] = frozenset()
+    if dtb is not None:
         from dtagent.tree.blob import Blob
 
         tree = Blob(dtb)
     elif configfs.concern(settings):
-        folder = configfs.find(settings.overlays.path)
-    decide = partial(labels.decide, settings=settings, overlays=configfs.applied(folder), near=near)
+        applied = configfs.applied(configfs.find(settings.overlays.path))
+    decide = partial(labels.decide, settings=settings, overlays=applied, near=near)
     return devicetree.scan(tree, decide)
 
 
-def scan(options: argparse.Namespace) -> None:
+def scan(options: Namespace) -> None:
     """Print the labels that the devicetree gives, and stop."""
     found = _labels(settings_of(options), options.dtb, near=True)
     if options.output == "json":
@@ -72,7 +69,7 @@ def scan(options: argparse.Namespace) -> None:
         print(f"dtagent: {note}", file=sys.stderr)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Namespace) -> None:
     """Keep the labels true until stopped (what the service runs)."""
     from dtagent.events import Event, Happening, Stopped
     from dtagent.host.status import Status, only_writer, runtime_directory
@@ -108,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
         agent.run()
 
 
-def publish(options: argparse.Namespace) -> None:
+def publish(options: Namespace) -> None:
     """Scan, bring the Node up to date once, and stop."""
     from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.factory import publisher
@@ -120,21 +117,21 @@ def publish(options: argparse.Namespace) -> None:
         _report(chosen.publish(found.labels))
 
 
-def status(options: argparse.Namespace) -> None:
+def status(options: Namespace) -> None:
     """Say what the running agent last did; fails while not all is well."""
     from dtagent.host.status import read, runtime_directory
 
     last = read(runtime_directory())
     if options.output == "json":
-        facts = {"healthy": last.healthy, "status": last.status, **asdict(last)}
-        print(json.dumps(facts, indent=2))
+        known = {"healthy": last.healthy, "status": last.status, **asdict(last)}
+        print(json.dumps(known, indent=2))
     else:
         _print(last.lines())
     if not last.healthy:
         raise DtagentError(last.status)
 
 
-def doctor(options: argparse.Namespace) -> None:
+def doctor(options: Namespace) -> None:
     """Try each thing that the agent needs, and name the remedies."""
     from dtagent.doctor.unit import examine
 
@@ -149,7 +146,7 @@ def doctor(options: argparse.Namespace) -> None:
         raise DtagentError(f"not well: {', '.join(failed)}")
 
 
-def clear(options: argparse.Namespace) -> None:
+def clear(options: Namespace) -> None:
     """Take our labels off the Node."""
     from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.nfd import NfdPublisher
@@ -178,7 +175,7 @@ def _print(lines: Iterable[str]) -> None:
         print(printable(line))
 
 
-def check_config(options: argparse.Namespace) -> None:
+def check_config(options: Namespace) -> None:
     """Validate the configuration and print what is in effect."""
     settings = settings_of(options)
     _print(f"# from {file}" for file in sources.files(options.config))

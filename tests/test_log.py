@@ -68,6 +68,12 @@ def test_an_entry_has_its_fields_and_a_label_each(sent: list[tuple[str, ...]]) -
     )
 
 
+def test_nothing_but_event_makes_fields_of_an_entry() -> None:
+    """A dict of another form would be passed over."""
+    for file in Path(log.__file__).parents[1].rglob("*.py"):
+        assert "extra={" not in file.read_text(), file
+
+
 @pytest.mark.parametrize(
     ("level", "priority"),
     [(logging.ERROR, 3), (logging.WARNING, 4), (log.NOTICE, 5), (logging.INFO, 6)],
