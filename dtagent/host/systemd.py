@@ -26,7 +26,7 @@ class Systemd:
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows."""
         # The notifier loses what is not latin-1; a newline would begin another assignment.
-        line = ascii(text)[1:-1].replace("\\'", "'")
+        line = text.encode("unicode_escape").decode()
         self._notify("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
 
     def feed(self) -> float:
