@@ -7,7 +7,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -51,16 +51,16 @@ def parser() -> argparse.ArgumentParser:
     """All that the command line may say; the shells' completions are made of it as well."""
     # As wide on every terminal. Python 3.14 colours help by itself, unless NO_COLOR is set.
     form = partial(argparse.RawDescriptionHelpFormatter, width=80)
-    common = argparse.ArgumentParser(add_help=False)
+    common, checked = argparse.ArgumentParser(add_help=False), partial(_checked, TEXT)
     for flag, check, metavar, text in (
         ("--config", Path, "FILE", f"settings (default: {sources.DEFAULT_FILE})"),
-        ("--kubeconfig", _checked(TEXT), "FILE", "the node's kubeconfig"),
-        ("--node-name", _checked(TEXT), "NAME", "the Node to label"),
-        ("--root", _checked(TEXT), "DIR", "the devicetree's folder"),
+        ("--kubeconfig", checked, "FILE", "the node's kubeconfig"),
+        ("--node-name", checked, "NAME", "the Node to label"),
+        ("--root", checked, "DIR", "the devicetree's folder"),
     ):
         common.add_argument(flag, type=check, metavar=metavar, help=text)
     nodes = common.add_argument("-n", dest="nodes", nargs="+", action="extend", default=[])
-    nodes.type, nodes.metavar = _checked(SELECTOR), "NODE"
+    nodes.type, nodes.metavar = partial(_checked, SELECTOR), "NODE"
     nodes.help = "further nodes to count: NAME, /PATH or compatible:GLOB"
     top = argparse.ArgumentParser("dtagent", formatter_class=form)
     top.description = "Keep this host's Kubernetes Node labelled by its devicetree."
@@ -95,13 +95,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _checked(check: Check) -> Callable[[str], str]:
+def _checked(check: Check, text: str) -> str:
     """A flag's value by the check that the same setting has in a file."""
-
-    def value(text: str) -> str:
-        try:
-            return check(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return value
+    try:
+        return check(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
