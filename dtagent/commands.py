@@ -1,20 +1,18 @@
 """What each command does, with the options that `cli.py` has read. A failure is a DtagentError.
 
-What a command does not need is not loaded: a scan is a tenth of a second less.
+Its docstring is what `--help` says of it. What a command does not need is not loaded: a scan is a
+tenth of a second less.
 """
 
-from __future__ import annotations
-
-import argparse
-import importlib
 import json
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing, nullcontext, suppress
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -31,20 +29,18 @@ if TYPE_CHECKING:
     from dtagent.tree.labels import Labels
 
 
-def settings_of(
-    options: argparse.Namespace, meanwhile: Callable[[], None] = lambda: None
-) -> Settings:
+def settings_of(options: Namespace, meanwhile: Callable[[], None] = lambda: None) -> Settings:
     """The settings with the command line's flags on top."""
     settings = sources.load(options.config, meanwhile)
     node, tree = settings.node, settings.devicetree
-    kubeconfig, root = options.kubeconfig or node.kubeconfig, options.root or tree.root
+    kubeconfig, root = options.kubeconfig or node.kubeconfig, Path(options.root or tree.root)
     node = replace(node, name=options.node_name or node.name, kubeconfig=kubeconfig)
     tree = replace(tree, root=root, nodes=(*tree.nodes, *options.nodes))
     log.setup(settings.log_level)
     return replace(settings, node=node, devicetree=tree)
 
 
-def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> Labels:
+def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> "Labels":
     from dtagent.overlays import configfs
     from dtagent.tree import devicetree, labels
 
@@ -58,8 +54,8 @@ def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> 
     return devicetree.scan(tree, decide)
 
 
-def scan(options: argparse.Namespace) -> None:
-    """Print the labels, and the notes on standard error."""
+def scan(options: Namespace) -> None:
+    """Print the labels that the devicetree gives, and stop."""
     found = _labels(settings_of(options), options.dtb, near=True)
     if options.output == "json":
         print(json.dumps({"labels": dict(found.labels), "notes": list(found.notes)}, indent=2))
@@ -71,19 +67,17 @@ def scan(options: argparse.Namespace) -> None:
         print(f"dtagent: {note}", file=sys.stderr)
 
 
-def _import_agent() -> None:
-    importlib.import_module("dtagent.agent")
-    importlib.import_module("dtagent.publish.factory")
-
-
-def run(options: argparse.Namespace) -> None:
-    """Run the agent until it is stopped."""
+def run(options: Namespace) -> None:
+    """Keep the labels true until stopped (what the service runs)."""
     from dtagent.events import Event, Happening, Stopped
     from dtagent.host.status import Status, only_writer, runtime_directory
     from dtagent.host.systemd import Systemd
 
-    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+    systemd, events = Systemd(), queue.SimpleQueue[Happening]()
     threading.excepthook = events.put  # what a thread dies of is the agent's to handle
+
+    def load() -> None:
+        from dtagent import agent  # noqa: F401 - and most of what it needs
 
     def stop(*_: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,10 +87,9 @@ def run(options: argparse.Namespace) -> None:
 
     signal.signal(signal.SIGHUP, lambda *_: events.put(Event.RELOAD))
     directory = None if options.dry_run else runtime_directory()
-    lock = only_writer(directory, create=True) if directory else nullcontext()
-    with closing(Systemd()) as systemd, suppress(Stopped), lock:
+    with suppress(Stopped), only_writer(directory, create=True):
         try:
-            settings = settings_of(options, meanwhile=_import_agent)
+            settings = settings_of(options, meanwhile=load)
         except ConfigError as error:
             systemd.status(f"wrong configuration: {error}")
             raise
@@ -110,30 +103,34 @@ def run(options: argparse.Namespace) -> None:
         agent.run()
 
 
-def publish(options: argparse.Namespace) -> None:
-    """Scan and publish once."""
+def publish(options: Namespace) -> None:
+    """Scan, bring the Node up to date once, and stop."""
     from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.factory import publisher
 
     settings = settings_of(options)
     found = _labels(settings)
-    writer = nullcontext() if options.dry_run else only_writer(runtime_directory(), create=False)
-    with writer, closing(publisher(settings, dry_run=options.dry_run)) as chosen:
+    lock = only_writer(None if options.dry_run else runtime_directory(), create=False)
+    with lock, closing(publisher(settings, dry_run=options.dry_run)) as chosen:
         _report(chosen.publish(found.labels))
 
 
-def status(options: argparse.Namespace) -> None:
-    """Print what the agent last did, from its status file."""
+def status(options: Namespace) -> None:
+    """Say what the running agent last did; fails while not all is well."""
     from dtagent.host.status import read, runtime_directory
 
     last = read(runtime_directory())
-    for line in [last.as_json()] if options.output == "json" else map(printable, last.lines()):
-        print(line)
+    if options.output == "json":
+        known = {"healthy": last.healthy, "status": last.status, **asdict(last)}
+        print(json.dumps(known, indent=2))
+    else:
+        _print(last.lines())
     if not last.healthy:
         raise DtagentError(last.status)
 
 
-def doctor(options: argparse.Namespace) -> None:
+def doctor(options: Namespace) -> None:
+    """Try each thing that the agent needs, and name the remedies."""
     from dtagent.doctor.unit import examine
 
     given = options.config, options.kubeconfig, options.node_name, options.root, options.nodes
@@ -147,8 +144,8 @@ def doctor(options: argparse.Namespace) -> None:
         raise DtagentError(f"not well: {', '.join(failed)}")
 
 
-def clear(options: argparse.Namespace) -> None:
-    """Take our labels off, by the way that is set and by the one that was."""
+def clear(options: Namespace) -> None:
+    """Take our labels off the Node."""
     from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.nfd import NfdPublisher
     from dtagent.publish.node import NodePublisher
@@ -159,26 +156,27 @@ def clear(options: argparse.Namespace) -> None:
     except TreeError:
         labels = {}  # they only help where the Node's managedFields were reset
     with only_writer(runtime_directory(), create=False):
+        # By the way that is set, and by the one that was.
         if settings.publish == "nfd" or os.path.lexists(settings.nfd.features_file):
             _report(NfdPublisher(settings).clear())
         with closing(NodePublisher(settings.node)) as publisher:
             _report(publisher.clear(labels))
 
 
-def _report(outcome: Outcome) -> None:
-    _print(f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}")
+def _report(outcome: "Outcome") -> None:
+    _print([f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}"])
 
 
-def _print(line: str) -> None:
-    """One line, which may have a file's, a folder's or a Node's name in it, on standard output."""
-    print(printable(line))
+def _print(lines: Iterable[str]) -> None:
+    """Lines that may have a file's, a folder's or a Node's name in them."""
+    for line in lines:
+        print(printable(line))
 
 
-def check_config(options: argparse.Namespace) -> None:
-    """Print the files that were read and the settings in effect."""
+def check_config(options: Namespace) -> None:
+    """Validate the configuration and print what is in effect."""
     settings = settings_of(options)
-    for file in sources.files(options.config):
-        _print(f"# from {file}")
+    _print(f"# from {file}" for file in sources.files(options.config))
     print(as_toml(settings))
     if textfile := settings.metrics.textfile:
         from dtagent.host import metrics

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -12,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from dtagent.host import log
-from dtagent.host.systemd import Systemd
 
 CATALOG = Path(__file__).parent.parent / "packaging" / "dtagent.catalog"
 IDS = {
@@ -67,6 +68,12 @@ def test_an_entry_has_its_fields_and_a_label_each(sent: list[tuple[str, ...]]) -
     )
 
 
+def test_nothing_but_event_makes_fields_of_an_entry() -> None:
+    """A dict of another form would be passed over."""
+    for file in Path(log.__file__).parents[1].rglob("*.py"):
+        assert "extra={" not in file.read_text(), file
+
+
 @pytest.mark.parametrize(
     ("level", "priority"),
     [(logging.ERROR, 3), (logging.WARNING, 4), (log.NOTICE, 5), (logging.INFO, 6)],
@@ -108,13 +115,10 @@ def test_a_journal_that_is_away_costs_no_agent(
     assert capsys.readouterr().err == "<4>careful\n"
 
 
-def test_a_status_is_never_so_long_that_systemd_would_drop_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_status_is_never_so_long_that_systemd_would_drop_it(tmp_path: Path) -> None:
+    program = "from dtagent.host.systemd import Systemd; Systemd().status('x' * 5000)"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        systemd = Systemd()
-        systemd.status("x" * 5000)
-        systemd.close()
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
         assert len(manager.recv(1 << 16)) < 1024

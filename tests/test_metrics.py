@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dtagent.host.status import Status
+from dtagent.host.systemd import Systemd
 from tests.host import Host
 from tests.process import wait_for
 from tests.test_run import start
@@ -16,8 +18,10 @@ def metrics(file: Path) -> dict[str, float]:
     """Each sample of the file; none while there is no file."""
     if not file.exists():
         return {}
-    lines = (line for line in file.read_text().splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    found = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+    assert len(found) == len(lines)
+    return found
 
 
 def test_the_textfile_says_what_was_done_and_everybody_may_read_it(
@@ -82,6 +86,16 @@ def test_a_dry_run_writes_no_metrics(host: Host, tmp_path: Path) -> None:
     with start(host, "--dry-run") as agent:
         wait_for(lambda: "" in agent.output, "a whole patch")
     assert not file.exists()
+
+
+def test_a_dry_run_leaves_the_metrics_of_the_agent_alone(tmp_path: Path) -> None:
+    """When its configuration is read again, and has no such file any more."""
+    file = tmp_path / "dtagent.prom"
+    file.touch()
+    status = Status(Systemd({}))
+    for name in (str(file), ""):
+        status.use_textfile(name)
+    assert file.exists()
 
 
 def test_check_config_names_the_dropin_for_a_folder_that_is_not_there(

@@ -143,7 +143,7 @@ def test_a_state_that_cannot_be_written_is_told_and_none_that_is_old_is_shown(
     reports = Status(Systemd({}), tmp_path)
     reports.update(place="Node a")
     for place in ("no route", "no route to host"):
-        (tmp_path / ".state.tmp").symlink_to("/dev/full")
+        (tmp_path / ".state.json.new").symlink_to("/dev/full")
         reports.failed(place, outage=place)
     with pytest.raises(DtagentError, match=r"state\.json: could not be written"):
         read(tmp_path)

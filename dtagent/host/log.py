@@ -5,17 +5,14 @@ the lines on standard error (sd-daemon(3)); plain lines on a terminal. The messa
 do when one comes: packaging/dtagent.catalog, which `journalctl -x` shows.
 """
 
-from __future__ import annotations
-
 import logging
 import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from dtagent.names import printable
 
 NOTICE = 25  # between INFO and WARNING: the end of an outage
-_PRIORITY = ((logging.ERROR, 3), (logging.WARNING, 4), (NOTICE, 5), (logging.INFO, 6), (0, 7))
+_PRIORITY = {logging.WARNING: 4, NOTICE: 5, logging.INFO: 6, logging.DEBUG: 7}  # an error's is 3
 
 LABELS_CHANGED = "6b446ba4f5fc4e69807edddfbc346ad4"
 OUTAGE_BEGAN = "4f34395c6bbc4d699690c043d910398d"
@@ -31,53 +28,32 @@ KEY_EXPOSED = "6ebcb1c7d79e4550acac70f310093d94"
 def event(
     message_id: str, node: str = "", labels: Iterable[str] = (), overlay: str = ""
 ) -> dict[str, object]:
-    """The `extra` of a log call: journal fields, in capitals as the journal wants them.
-
-    `labels` are what changed, `+key=value` or `-key`: one field each.
-    """
-    return {
-        "MESSAGE_ID": message_id,
-        "DTAGENT_NODE": node,
-        "DTAGENT_LABEL": tuple(labels),
-        "DTAGENT_OVERLAY": overlay,
-    }
-
-
-def _priority(record: logging.LogRecord) -> int:
-    return next(number for level, number in _PRIORITY if record.levelno >= level)
+    """The `extra` of a log call: the journal's fields, one for each label that changed."""
+    named = [("MESSAGE_ID", message_id), ("DTAGENT_NODE", node), ("DTAGENT_OVERLAY", overlay)]
+    fields = [*named, *(("DTAGENT_LABEL", label) for label in labels)]  # +key=value or -key
+    return {"fields": [f"{name}={printable(value)}" for name, value in fields if value]}
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
     """Entries with fields, by sd_journal_sendv(3); else lines on standard error."""
 
-    def __init__(self, journal: bool) -> None:
-        super().__init__(sys.stderr)
-        self._journal = journal
-
     def emit(self, record: logging.LogRecord) -> None:
-        if self._journal:
+        if _is_journal():
             try:  # its own JournalHandler has neither our priorities nor several fields of a name
                 from systemd import journal
 
-                journal.sendv(*_fields(record))
+                message = f"MESSAGE={printable(record.getMessage())}"
+                priority = f"PRIORITY={_PRIORITY.get(record.levelno, 3)}"
+                fields = getattr(record, "fields", ())
+                journal.sendv(message, priority, "SYSLOG_IDENTIFIER=dtagent", *fields)
                 return
             except (ImportError, OSError):
                 pass  # lines reach the journal too, and wait there while its socket is away
         super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        start = f"<{_priority(record)}>" if self._journal else "dtagent: "
+        start = f"<{_PRIORITY.get(record.levelno, 3)}>" if _is_journal() else "dtagent: "
         return start + printable(record.getMessage())
-
-
-def _fields(record: logging.LogRecord) -> Iterator[str]:
-    yield f"MESSAGE={printable(record.getMessage())}"
-    yield f"PRIORITY={_priority(record)}"
-    yield "SYSLOG_IDENTIFIER=dtagent"
-    for name, value in vars(record).items():
-        if name.isupper():
-            values = value if isinstance(value, tuple) else (value,)
-            yield from (f"{name}={printable(each)}" for each in values if each)
 
 
 def _is_journal() -> bool:
@@ -91,9 +67,8 @@ def _is_journal() -> bool:
 
 def setup(level: str) -> None:
     """Log from `level` up; called again, it only changes the level."""
-    logging.addLevelName(NOTICE, "NOTICE")
     logger = logging.getLogger("dtagent")
     logger.setLevel(level.upper())
     if not logger.handlers:
-        logger.addHandler(_Handler(_is_journal()))
+        logger.addHandler(_Handler())
     logger.propagate = False

@@ -4,25 +4,13 @@ Not by prometheus_client: importing that takes 5 MB, and its writer leaves the m
 umask. Format: Prometheus documentation, "Exposition formats", text.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dtagent.host.status import Report
+from dtagent.host.status import Report
 
-# Name, label, the values that are there from the beginning, what is counted.
-_COUNTERS = (
-    ("scans_total", "result", ("success", "failure"), "Scans of the devicetree."),
-    ("scan_seconds_total", "", ("",), "Seconds that scans took."),
-    ("publications_total", "result", ("changed", "unchanged", "failed"), "Labels made true."),
-    ("api_errors_total", "kind", (), "Failed publications, by kind of failure."),
-    ("reloads_total", "result", ("success", "failure"), "Reloads of the configuration."),
-)
 REMEDY = (
     "its folder must be there, and the unit must be allowed to write in it: see the drop-in "
     "metrics.conf among the examples"
@@ -32,24 +20,31 @@ log = logging.getLogger(__name__)
 
 
 def text(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator[str]:
-    """A line each; `counts` are by the name of a counter and the value of its label."""
-    for name, label, values, what in _COUNTERS:
-        yield from (f"# HELP dtagent_{name} {what}", f"# TYPE dtagent_{name} counter")
-        seen = {value: number for (counter, value), number in counts.items() if counter == name}
-        for value, number in {**dict.fromkeys(values, 0), **seen}.items():
+    """Its lines; `counts` are by the name of a counter and the value of its label."""
+    tries, published = {"success": 0, "failure": 0}, {"changed": 0, "unchanged": 0, "failed": 0}
+    at = datetime.fromisoformat(report.at).timestamp() if report.at else 0
+    left = len(report.left_alone)
+    # Name, label, a number for each value that is there from the beginning, what it says.
+    table: tuple[tuple[str, str, Mapping[str, float], str], ...] = (
+        ("scans_total", "result", tries, "Scans of the devicetree."),
+        ("scan_seconds_total", "", {"": 0}, "Seconds that scans took."),
+        ("publications_total", "result", published, "Labels made true."),
+        ("api_errors_total", "kind", {}, "Failed publications, by kind of failure."),
+        ("reloads_total", "result", tries, "Reloads of the configuration."),
+        ("healthy", "", {"": report.healthy}, "1 if the labels are true."),
+        ("tree_readable", "", {"": not report.tree_failure}, "1 if the devicetree can be read."),
+        ("labels", "", {"": len(report.labels)}, "Labels that were made true."),
+        ("labels_left_alone", "", {"": left}, "Labels that others set back each time."),
+        ("overlays", "", {"": len(report.overlays)}, "Overlays that are applied."),
+        ("last_success_timestamp_seconds", "", {"": at}, "When the labels were last made true."),
+    )
+    for name, label, samples, what in table:
+        kind = "counter" if name.endswith("_total") else "gauge"
+        yield f"# HELP dtagent_{name} {what}\n# TYPE dtagent_{name} {kind}\n"
+        counted = {value: number for (of, value), number in counts.items() if of == name}
+        for value, number in {**samples, **counted}.items():
             labels = f'{{{label}="{value}"}}' if label else ""
-            yield f"dtagent_{name}{labels} {number}"
-    success = datetime.fromisoformat(report.at).timestamp() if report.at else 0
-    for name, number, what in (
-        ("healthy", report.healthy, "1 if the labels are true."),
-        ("tree_readable", not report.tree_failure, "1 if the devicetree can be read."),
-        ("labels", len(report.labels), "Labels that were made true."),
-        ("labels_left_alone", len(report.left_alone), "Labels that others set back each time."),
-        ("overlays", len(report.overlays), "Overlays that are applied."),
-        ("last_success_timestamp_seconds", success, "When the labels were last made true."),
-    ):
-        yield from (f"# HELP dtagent_{name} {what}", f"# TYPE dtagent_{name} gauge")
-        yield f"dtagent_{name} {float(number)}"
+            yield f"dtagent_{name}{labels} {float(number)}\n"
 
 
 def check(file: str) -> None:

@@ -3,15 +3,12 @@
 It is on a tmpfs that is empty after each boot, so a power cut spoils nothing.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,39 +26,30 @@ def runtime_directory() -> Path:
     return Path(os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or "/run/dtagent")
 
 
-@contextmanager
-def only_writer(directory: Path, create: bool) -> Iterator[None]:
-    """Hold the lock that makes this process the one that writes the Node's labels.
+def only_writer(directory: Path | None, create: bool) -> AbstractContextManager[object]:
+    """Take the lock that makes this process the one that writes the Node's labels.
 
-    The kernel lets go of it when the process ends, however it ends. Without `create` a missing
-    directory means that no agent runs, and there is nothing to hold.
+    The kernel lets go of it when the process ends, however it ends. A dry run has no directory;
+    without `create` a missing one means that no agent runs, and there is nothing to hold.
     """
-    if not create and not directory.exists():
-        yield
-        return
+    if directory is None or not (create or directory.exists()):
+        return nullcontext()
     file = directory / "lock"
     try:
         directory.mkdir(exist_ok=True)
-        lock = os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise DtagentError(
-            f"{file}: {error.strerror}; run as root, or let RUNTIME_DIRECTORY name a folder"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DtagentError(
-                f"{file}: dtagent runs on this host and keeps the labels; "
-                "first: systemctl stop dtagent"
-            ) from error
-        yield
+        held = "dtagent runs on this host and keeps the labels; first: systemctl stop dtagent"
+        other = f"{error.strerror}; run as root, or let RUNTIME_DIRECTORY name a folder"
+        problem = held if isinstance(error, BlockingIOError) else other
+        raise DtagentError(f"{file}: {problem}") from error
+    return os.fdopen(lock)
 
 
 def wall_time(later: float = 0) -> str:
     """What the wall clock shows, or will so many seconds later, as ISO 8601 has it."""
-    at = datetime.now().astimezone() + timedelta(seconds=later)
-    return at.isoformat(timespec="seconds")
+    return (datetime.now().astimezone() + timedelta(seconds=later)).isoformat(timespec="seconds")
 
 
 def write(file: Path, text: str, aside: Path) -> None:
@@ -70,9 +58,8 @@ def write(file: Path, text: str, aside: Path) -> None:
         aside.write_text(text)
         aside.chmod(0o644)  # labels are no secret, and the unit's umask is strict
         aside.replace(file)
-    except BaseException:  # a stop comes at any moment, and a full disk is no place for it
+    finally:  # a stop comes at any moment, and a full disk is no place for it
         aside.unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)
@@ -115,22 +102,14 @@ class Report:
         """All of it for people; what is wrong, if something is, they are told otherwise."""
         if self.healthy:
             yield self.status
-        details = [("so since", self.since, "")]
+        yield f"  so since:    {shown(self.since)}"
         if change := self.last_change:
-            text = f": {', '.join(change['changes'])} ({change['why']})"
-            details.append(("last change", change["at"], text))
+            changes = ", ".join(change["changes"])
+            yield f"  last change: {shown(change['at'])}: {changes} ({change['why']})"
         if error := self.last_error:
-            details.append(("last error", error["at"], f": {error['message']}"))
-        details.append(("next resync", self.next_resync, ""))
-        for what, at, text in details:
-            yield f"  {what + ':':13}{shown(at)}{text}"
-        for key, value in self.labels.items():
-            yield f"{key}: {value}"
-
-    def as_json(self) -> str:
-        return json.dumps(
-            {"healthy": self.healthy, "status": self.status, **asdict(self)}, indent=2
-        )
+            yield f"  last error:  {shown(error['at'])}: {error['message']}"
+        yield f"  next resync: {shown(self.next_resync)}"
+        yield from (f"{key}: {value}" for key, value in self.labels.items())
 
 
 def shown(at: str) -> str:
@@ -144,20 +123,20 @@ class Status:
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
         self.report = Report()
-        self.counts: defaultdict[tuple[str, str], float] = defaultdict(float)  # see metrics.py
-        self.textfile = ""
-        self._problems: dict[Path, str] = {}  # files that cannot be written, and why
+        self.counts: dict[tuple[str, str], float] = {}  # see metrics.py
+        self._textfile: Path | None = None
+        self._problems: dict[Path, str | None] = {}  # why a file could not be written
 
     def use_textfile(self, file: str) -> None:
         """Write metrics there from now on, "" for nowhere; those of another file were true once."""
-        if self.textfile not in ("", file):
+        before, self._textfile = self._textfile, Path(file) if file and self._directory else None
+        if before and before != self._textfile:
             with suppress(OSError):
-                Path(self.textfile).unlink()
-        self.textfile = file
+                before.unlink()
 
     def count(self, name: str, value: str, number: float = 1) -> None:
         """Add to a counter; it is written with what is updated next."""
-        self.counts[name, value] += number
+        self.counts[name, value] = self.counts.get((name, value), 0) + number
 
     def failed(self, message: str, **facts: Any) -> None:
         """Something went wrong, which is told for as long as nothing else does."""
@@ -168,46 +147,36 @@ class Status:
         report = replace(self.report, **facts)
         if report.healthy != self.report.healthy:
             report = replace(report, since=wall_time())
-        if report == self.report:
+        if report == self.report and not self._problems:
             return
         self.report = report
         if report.status:
             self.systemd.status(report.status)
-        self._write()
-
-    def retry(self) -> None:
-        """Write what could not be written, the disk being full say."""
-        if any(self._problems.values()):
-            self._write()
-
-    def _write(self) -> None:
-        if self._directory is None:
-            return
-        if self.textfile:
+        if self._textfile:
             from dtagent.host import metrics  # which most hosts never need
 
-            file = Path(self.textfile)
-            text = "".join(f"{line}\n" for line in metrics.text(self.report, self.counts))
-            self._replace(file, file.with_name(f".{file.name}.new"), text, metrics.REMEDY)
-        if self.report.status:
-            file, text = self._directory / "state.json", json.dumps(asdict(self.report))
+            text = "".join(metrics.text(report, self.counts))
+            self._replace(self._textfile, text, metrics.REMEDY)
+        if report.status and self._directory:
             remedy = "dtagent status shows nothing until it can be written"
-            self._replace(file, self._directory / ".state.tmp", text, remedy)
+            self._replace(self._directory / "state.json", json.dumps(asdict(report)), remedy)
 
-    def _replace(self, file: Path, aside: Path, text: str, remedy: str) -> None:
+    retry = update  # with nothing new: writes what could not be written, the disk being full say
+
+    def _replace(self, file: Path, text: str, remedy: str) -> None:
         """Write one file; that it cannot be written is told once, and its end, too."""
-        before, problem = self._problems.get(file, ""), ""
+        before = self._problems.pop(file, None)
         try:
-            write(file, text, aside)
+            write(file, text, file.with_name(f".{file.name}.new"))
         except OSError as error:
-            problem = f"{file}: {error.strerror}; {remedy}"
             with suppress(OSError):
                 file.write_bytes(b"")  # takes no room: what it says must not outlive its truth
-        if problem and problem != before:
-            log.warning("%s", problem)
-        elif before and not problem:
-            log.log(NOTICE, "%s can be written again", file)
-        self._problems[file] = problem
+            if error.strerror != before:
+                log.warning("%s: %s; %s", file, error.strerror, remedy)
+            self._problems[file] = error.strerror
+        else:
+            if before:
+                log.log(NOTICE, "%s can be written again", file)
 
 
 def read(directory: Path) -> Report:
@@ -216,17 +185,14 @@ def read(directory: Path) -> Report:
     try:
         text = file.read_text()
         if not text:
-            raise DtagentError(
-                f"{file}: could not be written, so how it stands is not known here: see df "
-                f"{directory}, and systemctl status dtagent"
-            )
+            problem = "could not be written, so how it stands is not known here: see df"
+            raise DtagentError(f"{file}: {problem} {directory}, and systemctl status dtagent")
         report = Report(**json.loads(text))
     except FileNotFoundError as error:
         raise DtagentError("dtagent does not run: systemctl status dtagent says why") from error
     except (OSError, ValueError, TypeError) as error:
         raise DtagentError(f"{file}: cannot be read: {error}") from error
     if not Path(f"/proc/{report.pid}").exists():
-        raise DtagentError(
-            "dtagent was killed, and did not start again: see systemctl status dtagent"
-        )
+        problem = "dtagent was killed, and did not start again: see systemctl status dtagent"
+        raise DtagentError(problem)
     return report

@@ -1,10 +1,8 @@
 """What systemd is told, by the protocol of sd_notify(3); nothing where nobody listens."""
 
-from __future__ import annotations
-
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sdnotify import SystemdNotifier
 
@@ -16,21 +14,19 @@ class Systemd:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         # The notifier opens a socket even when there is nothing to connect it to.
-        self._notifier = SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
-        self._ready = False
+        notifier = SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
+        self._notify: Callable[[str], None] = notifier.notify if notifier else lambda text: None
         usec = environ.get("WATCHDOG_USEC", "")
         self._feed_interval = int(usec) / 2e6 if usec.isdecimal() else math.inf
 
     def ready(self) -> None:
-        """Say READY=1, once."""
-        if not self._ready:
-            self._ready = True
-            self._notify("READY=1")
+        """Say that it runs, as often as one likes: only the first time matters."""
+        self._notify("READY=1")
 
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows."""
         # The notifier loses what is not latin-1; a newline would begin another assignment.
-        line = ascii(text)[1:-1].replace("\\'", "'")
+        line = text.encode("unicode_escape").decode()
         self._notify("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
 
     def feed(self) -> float:
@@ -41,11 +37,3 @@ class Systemd:
 
     def stopping(self) -> None:
         self._notify("STOPPING=1")
-
-    def _notify(self, text: str) -> None:
-        if self._notifier:
-            self._notifier.notify(text)
-
-    def close(self) -> None:
-        if self._notifier and self._notifier.socket:
-            self._notifier.socket.close()

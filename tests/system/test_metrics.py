@@ -35,7 +35,7 @@ def textfile(tmp_path: Path) -> Path:
     }  # fmt: skip
     report = Report(place="Node n", at=wall_time(), labels={"a": "1"}, left_alone=["b"])
     file = tmp_path / "dtagent.prom"
-    write(file, "".join(f"{line}\n" for line in metrics.text(report, counts)), tmp_path / "new")
+    write(file, "".join(metrics.text(report, counts)), tmp_path / "new")
     return file
 
 
