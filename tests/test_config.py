@@ -229,7 +229,6 @@ def test_reading_settings_imports_no_kubernetes() -> None:
 
 FAILURES = {
     "kill -9 $$": "killed by signal 9: no memory for it, or over 60 s",
-    "exec sleep 1000": "killed by signal 9: no memory for it, or over 1 s",
     "echo trace >&2; echo MemoryError >&2; exit 1": "MemoryError",
     "echo warning: no platform libraries >&2": "warning: no platform libraries",
     "exit 0": "no answer",
@@ -244,10 +243,19 @@ def test_a_judging_process_that_fails_in_any_way_is_a_configuration_error(
     python.write_text(f"#!/bin/sh\n{failure}\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    if "sleep" in failure:
-        monkeypatch.setattr(sources, "JUDGE_TIME", 1)
     file.write_text('log_level = "error"')
     assert refusal(file) == f"configuration: cannot be judged: {FAILURES[failure]}"
+
+
+def test_a_judging_process_that_takes_too_long_ends_and_is_a_configuration_error(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pydantic.py").write_text("import time; time.sleep(1000)")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sources, "JUDGE_TIME", 1)
+    file.write_text('log_level = "error"')
+    ended = "killed by signal 14: no memory for it, or over 1 s"
+    assert refusal(file) == f"configuration: cannot be judged: {ended}"
 
 
 def test_a_judging_process_that_cannot_be_started_is_a_configuration_error(
