@@ -125,7 +125,6 @@ TRIALS = (
             ["watchdog.utils.dirsnapshot", "watchdog.utils.patterns", "watchdog.tricks"]
         ),
     ),
-    Trial("without `difflib`", "imported where a key is unknown", code=WITHOUT.format(["difflib"])),
     Trial(
         "without `random`",
         "jitter by other means",
@@ -157,35 +156,11 @@ TRIALS = (
         code=NOT_INSTALLED.format(["bz2", "lzma", "_bz2", "_lzma"]),
     ),
     Trial(
-        "without `multiprocessing`",
-        "patches a library",
-        code=WITHOUT.format(["multiprocessing"])
-        + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1",
-    ),
-    Trial(
         "without `urllib.request`",
         "proxies by hand",
         code=WITHOUT.format(["urllib.request"])
         + "\nabsent = sys.modules['urllib.request']"
         + "\nabsent.getproxies_environment = absent.getproxies = dict",
-    ),
-    Trial(
-        "without urllib3's HTTP/2", "patches a library", code=WITHOUT.format(["importlib.metadata"])
-    ),
-    Trial(
-        "without `multiprocessing`, HTTP/2 and `difflib`",
-        "the three that give most, together",
-        code=WITHOUT.format(["multiprocessing", "importlib.metadata", "difflib"])
-        + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1",
-    ),
-    Trial(
-        "the same, without `bz2` and `lzma` and with `-X no_debug_ranges`",
-        "all that is no more than a line",
-        flags=("-X", "no_debug_ranges"),
-        compiled=True,
-        code=WITHOUT.format(["multiprocessing", "importlib.metadata", "difflib"])
-        + "\nsys.modules['multiprocessing'].cpu_count = lambda: 1\n"
-        + NOT_INSTALLED.format(["bz2", "lzma", "_bz2", "_lzma"]),
     ),
 )
 

@@ -15,6 +15,8 @@ from dtagent.config import sources
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings, as_toml
 from dtagent.config.sources import load
 from dtagent.errors import ConfigError
+from dtagent.events import Stopped
+from tests.process import wait_for
 
 
 @pytest.fixture
@@ -226,9 +228,7 @@ def test_reading_settings_imports_no_kubernetes() -> None:
 
 
 FAILURES = {
-    "kill -9 $$": "killed by signal 9: no memory for it, or over 60 s or 4 MiB",
-    "exec sleep 1000": "killed by signal 9: no memory for it, or over 1 s or 4 MiB",
-    "exec cat /dev/zero": "killed by signal 9: no memory for it, or over 60 s or 4 MiB",
+    "kill -9 $$": "killed by signal 9: no memory for it, or over 60 s",
     "echo trace >&2; echo MemoryError >&2; exit 1": "MemoryError",
     "echo warning: no platform libraries >&2": "warning: no platform libraries",
     "exit 0": "no answer",
@@ -243,10 +243,19 @@ def test_a_judging_process_that_fails_in_any_way_is_a_configuration_error(
     python.write_text(f"#!/bin/sh\n{failure}\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    if "sleep" in failure:
-        monkeypatch.setattr(sources, "JUDGE_TIME", 1)
     file.write_text('log_level = "error"')
     assert refusal(file) == f"configuration: cannot be judged: {FAILURES[failure]}"
+
+
+def test_a_judging_process_that_takes_too_long_ends_and_is_a_configuration_error(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pydantic.py").write_text("import time; time.sleep(1000)")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sources, "JUDGE_TIME", 1)
+    file.write_text('log_level = "error"')
+    ended = "killed by signal 14: no memory for it, or over 1 s"
+    assert refusal(file) == f"configuration: cannot be judged: {ended}"
 
 
 def test_a_judging_process_that_cannot_be_started_is_a_configuration_error(
@@ -255,6 +264,26 @@ def test_a_judging_process_that_cannot_be_started_is_a_configuration_error(
     monkeypatch.setattr(sys, "executable", "/none")
     file.write_text('log_level = "error"')
     assert refusal(file) == "configuration: cannot be judged: No such file or directory"
+
+
+def test_a_stop_while_a_process_judges_leaves_none(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/pid\nmv {tmp_path}/pid {started}\nexec sleep 999\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    file.write_text('log_level = "error"')
+
+    def stop() -> None:
+        wait_for(started.exists, "the process that judges")
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        load(file, meanwhile=stop)
+    assert not Path("/proc", started.read_text().strip()).exists()
 
 
 def test_where_nothing_is_set_no_process_is_started(

@@ -168,7 +168,7 @@ def test_more_labels_than_a_node_should_bear_are_dropped_in_order_and_named() ->
 
 
 def test_a_prefix_and_aliases_of_ones_own() -> None:
-    table = LabelsTable(prefix="e.org/", vendor_aliases={"rpi": "raspberrypi"})
+    table = LabelsTable(prefix="e.org/", vendor_aliases={"xlnx": "xilinx", "rpi": "raspberrypi"})
     found = decide(nodes(root("rpi,5", "xlnx,k26")), Settings(labels=table))
     assert found.labels == {"e.org/raspberrypi-5": "1", "e.org/xilinx-k26": "1"}
 

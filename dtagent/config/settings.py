@@ -1,11 +1,8 @@
 """What can be set, what is right there and what is the default.
 
-The keys are the contract of `/etc/dtagent.toml`; packaging/debian's reference and dtagent.toml(5)
-describe each. pydantic validates by these annotations, in a process of its own (`judge.py`): it is
-not imported here, so that the agent need not keep it for years.
+The keys are the contract of `/etc/dtagent.toml`; dtagent.toml(5) describes each. pydantic judges by
+the annotations, in a process of its own (`judge.py`): the agent would keep for years what it takes.
 """
-
-from __future__ import annotations
 
 import json
 import re
@@ -17,22 +14,30 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from dtagent import names
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-LONGEST = 7 * 86400  # seconds
 T = TypeVar("T")
+
+
+def _property_problem(text: str) -> str | None:
+    known = re.fullmatch(r"[A-Za-z0-9,._+?#-]+", text)  # Devicetree Specification 2.2.4.1
+    return None if known else f"{names.quoted(text)} is no property name"
 
 
 @dataclass(frozen=True)
 class Check:
-    """In an annotation: `problem` says what is wrong with a text, or None.
+    """In an annotation: `problem` gives a text, or raises ValueError, where a value is wrong.
 
     pydantic looks for the method of that name. It asks before the type is known, and judges that.
     """
 
-    problem: Callable[[Any], str | None]
+    problem: Callable[[str], object] = lambda _: None
 
     def __call__(self, value: T) -> T:
-        if isinstance(value, str) and (problem := self.problem(value)):
-            raise ValueError(problem)
+        if isinstance(value, str):
+            if isinstance(problem := self.problem(value), str):
+                raise ValueError(problem)
+            # The environment and JSON may hold what no file, URL and terminal takes.
+            if re.search("[\0\ud800-\udfff]", value):
+                raise ValueError("expected text in UTF-8, without NUL")
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
@@ -48,53 +53,31 @@ class Duration(Check):
         if isinstance(value, str) and re.fullmatch(r"(\s*\d+\s*[smhd])+\s*", value):
             parts = re.findall(r"(\d+)\s*([smhd])", value)
             seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
-            if 1 <= seconds <= LONGEST:
+            if 1 <= seconds <= 7 * _UNITS["d"]:
                 return seconds
         raise ValueError('expected a duration from "1s" to "7d", such as "90s", "5m" or "1h30m"')
 
 
-def _text_problem(text: str) -> str | None:
-    """What a file, a URL and a terminal take: the environment and JSON may hold other things."""
-    bad = re.search("[\0\ud800-\udfff]", text)
-    return "expected text in UTF-8, without NUL" if bad else None
-
-
-def _selector_problem(text: str) -> str | None:
-    names.Selector.parse(text)  # whose ValueError is as good
-    return _text_problem(text)
-
-
-def _property_problem(text: str) -> str | None:
-    known = re.fullmatch(r"[A-Za-z0-9,._+?#-]+", text)  # Devicetree Specification 2.2.4.1
-    return None if known else f"{names.quoted(text)} is no property name"
-
-
-TEXT = Check(_text_problem)
-SELECTOR = Check(_selector_problem)
+TEXT = Check()
+SELECTOR = Check(names.Selector.parse)
 Text = Annotated[str, TEXT]
 File = Annotated[Path, TEXT]
 NodeSelector = Annotated[str, SELECTOR]
 
 
 class Table:
-    """What pydantic is to know of each: a key that nobody knows is a mistake."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a key that nobody knows is a mistake
 
 
 @dataclass(frozen=True)
 class NodeTable(Table):
-    """`[node]`: which Node, by which credentials (empty: found out), and whether it gets Events."""
-
-    name: Text = ""
+    name: Text = ""  # as kubeconfig: empty is found out
     kubeconfig: Text = ""
     events: bool = True
 
 
 @dataclass(frozen=True)
 class DevicetreeTable(Table):
-    """`[devicetree]`: where the tree is and which of its nodes count."""
-
     root: File = Path("/sys/firmware/devicetree/base")
     nodes: tuple[NodeSelector, ...] = ("/",)
     include_disabled: bool = False
@@ -102,28 +85,18 @@ class DevicetreeTable(Table):
 
 @dataclass(frozen=True)
 class LabelsTable(Table):
-    """`[labels]`: how a compatible string becomes a label key."""
-
     prefix: Annotated[str, Check(names.prefix_problem)] = "beta.devicetree.org/"
-    vendor_aliases: dict[Text, Text] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        aliases = {"xlnx": "xilinx", **self.vendor_aliases}
-        object.__setattr__(self, "vendor_aliases", aliases)  # the way around `frozen`
+    vendor_aliases: dict[Text, Text] = field(default_factory=lambda: {"xlnx": "xilinx"})
 
 
 @dataclass(frozen=True)
 class OverlaysTable(Table):
-    """`[overlays]`: where overlays come and go, and whether each is a label."""
-
-    path: Text = ""
+    path: Text = ""  # empty: in whatever configfs is mounted
     labels: bool = True
 
 
 @dataclass(frozen=True)
 class NfdTable(Table):
-    """`[nfd]`: where Node Feature Discovery looks for our features."""
-
     features_file: File = Path(
         "/etc/kubernetes/node-feature-discovery/features.d/devicetree-features"
     )
@@ -131,9 +104,7 @@ class NfdTable(Table):
 
 @dataclass(frozen=True)
 class MetricsTable(Table):
-    """`[metrics]`: a file for node_exporter's textfile collector. Empty: none."""
-
-    textfile: Text = ""
+    textfile: Text = ""  # of node_exporter's textfile collector; empty: none
 
 
 @dataclass(frozen=True)
@@ -160,11 +131,9 @@ class Rule(Table):
 
 @dataclass(frozen=True)
 class Settings(Table):
-    """The effective settings. Durations are seconds."""
-
     publish: Literal["node", "nfd"] = "node"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    resync_interval: Annotated[int, Duration(lambda _: None)] = 300
+    resync_interval: Annotated[int, Duration()] = 300  # seconds
     rules: tuple[Rule, ...] = ()
     node: NodeTable = NodeTable()
     devicetree: DevicetreeTable = DevicetreeTable()

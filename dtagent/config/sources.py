@@ -4,14 +4,11 @@ Where nothing is written, which is most hosts, the defaults hold. Else a process
 (`judge.py`): the one that runs for years would keep what pydantic takes, a quarter of its memory.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,8 +20,7 @@ DEFAULT_FILE = Path("/etc/dtagent.toml")
 PREFIX = "DTAGENT_"
 # bytes; rules for all 256 labels take a third, and tomllib's time grows with the square of a key
 FILE_MAX = 64 << 10
-JUDGE_TIME = 60  # seconds; a board that starts up takes a few
-ANSWER_MAX = 4 << 20  # bytes
+JUDGE_TIME = 60  # seconds, by its own alarm(2); a board that starts up takes a few
 # More than blank lines and comments, such as the file that is shipped has.
 _SETS_SOMETHING = re.compile(r"^[ \t\r]*[^ \t\r\n#]", re.MULTILINE)
 
@@ -36,9 +32,37 @@ def load(file: Path | None = None, meanwhile: Callable[[], None] = lambda: None)
     Raises ConfigError, whose message names the place, the key and what was expected there.
     """
     paths = files(file)
-    if any(_SETS_SOMETHING.search(read(path)) for path in paths) or variables():
-        return _judged(paths, meanwhile)
-    return Settings()
+    if not (variables() or any(_SETS_SOMETHING.search(read(path)) for path in paths)):
+        return Settings()
+    import pickle
+
+    begin = f"import signal, sys; signal.alarm({JUDGE_TIME}); sys.path = {sys.path}"
+    program = f"{begin}; from dtagent.config import judge; judge.main()"
+    command = [sys.executable, "-I", "-W", "ignore", "-c", program, *map(str, paths)]
+    answer = None
+    try:
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as child:
+            try:
+                meanwhile()
+                output, _ = child.communicate()
+            finally:  # a stop may come while we wait
+                child.kill()
+    except OSError as error:
+        raise ConfigError(f"configuration: cannot be judged: {error.strerror}") from error
+    # An interpreter that warns of something of its own spoils it, and loads() may raise anything.
+    with suppress(Exception):
+        answer = pickle.loads(output)  # noqa: S301 - written by our own program
+    if isinstance(answer, Settings):
+        return answer
+    if isinstance(answer, ConfigError):
+        raise answer
+    # What is left is the end of a traceback.
+    reason = output.decode(errors="replace").strip().rpartition("\n")[2] or "no answer"
+    if child.returncode < 0:
+        reason = f"killed by signal {-child.returncode}: no memory for it, or over {JUDGE_TIME} s"
+    raise ConfigError(one_line(f"configuration: cannot be judged: {reason}"))
 
 
 def files(file: Path | None = None) -> list[Path]:
@@ -65,48 +89,3 @@ def read(path: Path) -> str:
         raise ConfigError(f"{path}: not UTF-8 text") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-
-
-def _judged(paths: Sequence[Path], meanwhile: Callable[[], None]) -> Settings:
-    """What a process that runs `judge.py` answers; whatever becomes of it is a ConfigError."""
-    import pickle
-
-    program = f"import sys; sys.path = {sys.path}; from dtagent.config import judge; judge.main()"
-    command = [sys.executable, "-I", "-W", "ignore", "-c", program, *map(str, paths)]
-    try:
-        status, output = _output(command, meanwhile)
-    except OSError as error:
-        raise ConfigError(f"configuration: cannot be judged: {error.strerror}") from error
-    answer: object = None
-    # An interpreter that warns of something of its own spoils it, and loads() may raise anything.
-    with suppress(Exception):
-        answer = pickle.loads(output)  # noqa: S301 - written by our own program
-    if isinstance(answer, ConfigError):
-        raise answer
-    if isinstance(answer, Settings):
-        return answer
-    # What is left is the end of a traceback.
-    reason = output.decode(errors="replace").strip().rpartition("\n")[2] or "no answer"
-    if status < 0:
-        limits = f"{JUDGE_TIME} s or {ANSWER_MAX >> 20} MiB"
-        reason = f"killed by signal {-status}: no memory for it, or over {limits}"
-    raise ConfigError(one_line(f"configuration: cannot be judged: {reason}"))
-
-
-def _output(command: Sequence[str], meanwhile: Callable[[], None]) -> tuple[int, bytes]:
-    """The exit status and what was written; killed when it takes too long or writes too much."""
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as child:
-        deadline = threading.Timer(JUDGE_TIME, child.kill)
-        deadline.start()
-        try:
-            meanwhile()
-            assert child.stdout
-            output = child.stdout.read(ANSWER_MAX)
-            if len(output) == ANSWER_MAX:
-                child.kill()
-            return child.wait(), output
-        finally:  # a stop may come while we wait
-            deadline.cancel()
-            child.kill()
