@@ -136,7 +136,7 @@ def status(options: argparse.Namespace) -> None:
 
 
 def doctor(options: argparse.Namespace) -> None:
-    from dtagent.doctor.unit import examine
+    from dtagent.doctor.examine import examine
 
     given = options.config, options.kubeconfig, options.node_name, options.root, options.nodes
     settings = partial(settings_of, options)

@@ -48,7 +48,7 @@ def told(host: Host, text: str) -> str:
 
 WELL = """\
 OK       configuration: valid
-OK       devicetree: HOST/base: 1 labels
+OK       devicetree: HOST/base: 1 label
 skipped  overlays: [devicetree] root is not this host's own tree, and [overlays] path is empty
 OK       nfd: not in use, and no features file is left
 OK       kubeconfig: HOST/kubelet.kubeconfig (-rw-------, user 0): SERVER by certificate
