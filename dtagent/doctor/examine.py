@@ -17,20 +17,18 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
-from dtagent.config.settings import Settings
 from dtagent.doctor import host
 from dtagent.doctor.host import Skipped, log
 from dtagent.errors import DtagentError
 from dtagent.host import status
 from dtagent.names import printable
-from dtagent.tree.labels import Labels
 
 # The first pattern that a check's name and message fit has its remedy.
 REMEDIES = (
@@ -42,7 +40,7 @@ REMEDIES = (
     ("nfd:.*stays from", "remove the file"),
     ("nfd:.*fight over", "do as it says"),
     ("nfd:", "use the unit's drop-in nfd.conf, which makes the folder; see docs/nfd.md"),
-    ("kubeconfig:.*chmod", "chmod 600 the file"),
+    ("(kubeconfig|identity):.*chmod", "chmod 600 the file"),
     ("kubeconfig:.*Permission denied", "run it as root; else let the unit read it: dtagent(8)"),
     ("kubeconfig:", "have this host join its cluster, or set [node] kubeconfig to the node's own"),
     ("server:.*proxy", "correct proxy-url, HTTPS_PROXY or NO_PROXY, or have the proxy run"),
@@ -88,57 +86,50 @@ class Check:
         return f"{line}\n{'':8} > {self.remedy}" if self.remedy else line
 
 
-def examine(
-    load: Callable[[], Settings], scan: Callable[[Settings], Labels], unit: bool, given: bool
-) -> list[Check]:
+def examine(inputs: Mapping[str, Any], unit: bool, given: bool) -> list[Check]:
     """All checks; those of the host as the service meets them, where that can be tried.
 
+    `inputs` are for the first of them: `load` gives the settings, and `scan` the labels by those.
     With `given` there are options for them on the command line, which the service has not.
     """
 
     def here() -> list[Check]:
-        return _run(host.CHECKS, {"load": load, "scan": scan})
+        found: dict[str, Any] = {**inputs}
+        try:
+            return [_made(check, found) for check in host.CHECKS]
+        finally:
+            if api := found.get("identity"):
+                api.close()
 
     found: dict[str, Any] = {"here": here, "given": given}
-    checks = _run(CHECKS, found) if unit else []
+    checks = [_made(check, found) for check in CHECKS] if unit else []
     return [*(found.get("unit_sandbox") or here()), *checks]
 
 
-def _run(checks: Sequence[Callable[..., tuple[Any, str]]], found: dict[str, Any]) -> list[Check]:
-    """Run each check of which all that it needs is in `found`, and put there what it finds."""
+def _made(check: Callable[..., tuple[Any, str]], found: dict[str, Any]) -> Check:
+    """Make the check if all that it needs is in `found`, and put there what it finds."""
+    name, needs = check.__name__.replace("_", "-"), inspect.signature(check).parameters
     logger, said = logging.getLogger("dtagent"), BufferingHandler(sys.maxsize)
     before, logger.handlers = logger.handlers, [said]
     try:
-        return [_result(check, found, said) for check in checks]
-    finally:
-        logger.handlers = before
-        if api := found.pop("identity", None):
-            api.close()
-
-
-def _result(
-    check: Callable[..., tuple[Any, str]], found: dict[str, Any], said: BufferingHandler
-) -> Check:
-    name, needs = check.__name__.replace("_", "-"), inspect.signature(check).parameters
-    said.flush()
-    try:
-        if missing := [need for need in needs if need not in found]:
-            raise Skipped(f"needs {missing[0].replace('_', '-')}")
+        if missing := [need.replace("_", "-") for need in needs if need not in found]:
+            raise Skipped(f"needs {missing[0]}")
         found[check.__name__], message = check(*(found[need] for need in needs))
     except Skipped as reason:
         return Check(name, "skipped", str(reason))
     except (DtagentError, OSError, subprocess.SubprocessError) as error:
         log.error("%s", error)
-    worst = max((record.levelno for record in said.buffer), default=logging.INFO)
-    if worst >= logging.WARNING or not message:
-        least = min(worst, logging.WARNING)
-        message = "; ".join(it.getMessage() for it in said.buffer if it.levelno >= least)
+    finally:
+        logger.handlers = before
+    wrong = [record for record in said.buffer if record.levelno >= logging.WARNING]
+    if wrong or not message:
+        message = "; ".join(record.getMessage() for record in wrong or said.buffer)
     message = printable("; ".join(message.splitlines()))
-    if worst < logging.WARNING:
+    if not wrong:
         return Check(name, "ok", message)
+    failed = any(record.levelno >= logging.ERROR for record in wrong)
     remedies = (text for what, text in REMEDIES if re.match(what, f"{name}: {message}"))
-    outcome = "failure" if worst >= logging.ERROR else "warning"
-    return Check(name, outcome, message, next(remedies, ""))
+    return Check(name, "failure" if failed else "warning", message, next(remedies, ""))
 
 
 def _output(*command: str, seconds: float = 60) -> tuple[str, str]:

@@ -8,15 +8,15 @@ import re
 import ssl
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from dtagent import errors
-from dtagent.cluster import client, connection, credentials, files, kubeconfigs, patch, tls
+from dtagent.cluster import client, credentials, files, kubeconfigs, patch, tls, transport
+from dtagent.cluster.connection import Connection
 from dtagent.cluster.node import NodeApi
-from dtagent.cluster.transport import Transport
 from dtagent.config.settings import Settings
 from dtagent.host import metrics
 from dtagent.overlays import configfs, watch
@@ -26,6 +26,7 @@ from dtagent.tree.labels import Labels
 
 CLOCK_SKEW = 60  # seconds: a certificate is backdated by as much or more; leases last 40
 RENEWED = 0.9  # of its life: by then a kubelet has renewed its certificate (70 to 90 per cent)
+_FORMATS = {12: "%y%m%d%H%M%S", 14: "%Y%m%d%H%M%S"}
 _DATE = "%a, %d %b %Y %H:%M:%S GMT"  # RFC 9110, 5.6.7
 # RFC 5280, 4.1.2.5: two UTCTime (two digits of the year) or GeneralizedTime in a row.
 _VALIDITY = re.compile(rb"(?s)\x30.(?:\x17\x0d|\x18\x0f)(\d+)Z(?:\x17\x0d|\x18\x0f)(\d+)Z")
@@ -79,22 +80,16 @@ def nfd(configuration: Settings) -> tuple[None, str]:
 
 
 def kubeconfig(configuration: Settings) -> tuple[credentials.Credentials, str]:
-    """The one that the agent takes; where none serves, the first, and what is wrong with each."""
     if configuration.publish == "nfd":
         raise Skipped('publish = "nfd" leaves the API to nfd-master')
     sources = kubeconfigs.find(configuration.node.kubeconfig, Path("/"), files.Files())
-    try:
-        with closing(connection.Connection(configuration.node)) as connected:
-            sources = [connected.api().source]
-    except errors.NodeError as error:
-        if not sources:
-            raise
-        if len(sources) > 1:
-            log.warning("%s", error)
+    if len(sources) != 1:  # the agent's own code chooses, or says what is wrong with each
+        with closing(Connection(configuration.node)) as connection:
+            sources = [connection.api().source]
     loaded, status = credentials.load(sources[0], files.Files()), sources[0].stat()
     mode = f"{stat.filemode(status.st_mode)}, user {status.st_uid}"
-    by = "token" if loaded.token else "certificate"
-    return loaded, f"{loaded.source} ({mode}): {loaded.server} by {by}"
+    kind = "token" if loaded.token else "certificate"
+    return loaded, f"{loaded.source} ({mode}): {loaded.server} by {kind}"
 
 
 def server(kubeconfig: credentials.Credentials) -> tuple[str, str]:
@@ -108,16 +103,16 @@ def server(kubeconfig: credentials.Credentials) -> tuple[str, str]:
 
 def _answer(loaded: credentials.Credentials) -> tuple[str, str]:
     """The server's Date and how it was reached; whatever it says, it is reached."""
-    with closing(Transport(loaded)) as transport:
+    with closing(transport.Transport(loaded)) as way:
         proxy = client.connections(loaded).proxy
-        way = f"by the proxy {proxy._replace(auth=None).url}" if proxy else "directly"
+        by = f"by the proxy {proxy._replace(auth=None).url}" if proxy else "directly"
         try:
-            transport.request("GET", "/version")
+            way.request("GET", "/version")
         except (errors.RefusedError, errors.UnauthorizedError):
             pass
         except errors.NodeError as error:
-            raise errors.NodeError(f"{error} ({way})") from error
-        return transport.date, f"{loaded.server} answers {way}"
+            raise errors.NodeError(f"{error} ({by})") from error
+        return way.date, f"{loaded.server} answers {by}"
 
 
 def clock(server: str) -> tuple[None, str]:
@@ -132,40 +127,36 @@ def clock(server: str) -> tuple[None, str]:
 
 def certificates(kubeconfig: credentials.Credentials, server: str) -> tuple[None, str]:
     """The dates of our certificate and of our CAs, and the handshake, which checks the chain."""
-    ours = _dates(f"{kubeconfig.source}: its client certificate", kubeconfig.certificate)[:1]
-    theirs = _dates(f"{kubeconfig.source}: its CA", kubeconfig.authority)
-    for text, end in ours:
-        if not end:
-            raise errors.CredentialsError(text)
-    # A CA may have expired: while CAs are changed there is an old one beside the new.
-    for text in filter(None, (text for text, _ in ours + theirs)):
-        log.warning("%s", text)
+    its = f"{kubeconfig.source}: its"
+    ours = [*_validities(kubeconfig.certificate)][:1]  # what follows it is its chain
+    ends = [_end(f"{its} client certificate", *validity) for validity in ours]
+    for validity in _validities(kubeconfig.authority):
+        try:
+            ends.append(_end(f"{its} CA", *validity))
+        except errors.CredentialsError as error:  # an old one beside the new is no failure
+            log.warning("%s", error)
     _answer(kubeconfig)
-    ends = [end for _, end in ours + theirs if end]
     until = f", valid until {_date(min(ends))}" if ends else ""
     return None, f"{kubeconfig.source} and its server trust each other{until}"
 
 
-def _dates(what: str, pem: bytes | None) -> list[tuple[str, float]]:
-    """What is to be said of each certificate's dates, and until when it is valid; 0: it is not."""
-    dates, now = [], time.time()
+def _validities(pem: bytes | None) -> Iterator[list[int]]:
+    """Since when and until when each certificate is valid, in seconds since 1970."""
     for text in _PEM.findall(pem or b""):
-        for validity in _VALIDITY.findall(base64.b64decode(text))[:1]:
-            start, end = map(_seconds, validity)
-            if now < start:
-                dates.append((f"{what} is not valid before {_date(start)}", 0.0))
-            elif now > end:
-                dates.append((f"{what} expired on {_date(end)}", 0.0))
-            elif now > start + RENEWED * (end - start):
-                dates.append((f"{what} was not renewed, and expires on {_date(end)}", end))
-            else:
-                dates.append(("", end))
-    return dates
+        for times in _VALIDITY.findall(base64.b64decode(text))[:1]:
+            yield [calendar.timegm(time.strptime(it.decode(), _FORMATS[len(it)])) for it in times]
 
 
-def _seconds(digits: bytes) -> float:
-    form = "%y%m%d%H%M%S" if len(digits) == 12 else "%Y%m%d%H%M%S"
-    return calendar.timegm(time.strptime(digits.decode(), form))
+def _end(what: str, start: int, end: int) -> int:
+    """When it will expire; CredentialsError if it is not valid now."""
+    now = time.time()
+    if now < start:
+        raise errors.CredentialsError(f"{what} is not valid before {_date(start)}")
+    if now > end:
+        raise errors.CredentialsError(f"{what} expired on {_date(end)}")
+    if now > start + RENEWED * (end - start):
+        log.warning("%s was not renewed, and expires on %s", what, _date(end))
+    return end
 
 
 def _date(seconds: float) -> str:
@@ -173,7 +164,7 @@ def _date(seconds: float) -> str:
 
 
 def identity(configuration: Settings, certificates: None) -> tuple[NodeApi, str]:
-    api = connection.Connection(configuration.node).api()
+    api = Connection(configuration.node).api()
     return api, f"Node {api.name}, by {api.source}"
 
 
