@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import os
@@ -180,6 +181,18 @@ warning  certificates: HOST/kubelet.kubeconfig: its CA expired on DATE
     assert doctor(ok=True) == WELL
 
 
+def test_a_certificate_without_a_key_is_shown_to_nobody(host: Host, doctor: Doctor) -> None:
+    config = json.loads(host.kubeconfig.read_text())
+    pem = b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"
+    data = base64.b64encode(pem).decode()
+    config["users"][0]["user"] = {"client-certificate-data": data, "token": "none"}
+    host.kubeconfig.write_text(json.dumps(config))
+    said = doctor(ok=False)
+    assert "by token\n" in said
+    assert "OK       certificates: HOST/kubelet.kubeconfig and its server trust each other" in said
+    assert "failure  identity: HOST/kubelet.kubeconfig: the server does not accept" in said
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="installs libfaketime, if need be")
 def test_a_clock_that_is_off(host: Host, doctor: Doctor) -> None:
     def at(time: str) -> str:
@@ -314,6 +327,9 @@ def features(host: Host) -> Path:
 
 def test_a_features_folder_that_is_missing(features: Path, doctor: Doctor) -> None:
     assert doctor(ok=False) == well_but(NFD + NFD_DENIED)
+    features.touch()
+    assert doctor(ok=False) == well_but(NFD + NFD_DENIED)
+    features.unlink()
     features.mkdir()
     assert doctor(ok=True) == well_but(NFD)
     assert [*features.iterdir()] == [], "nothing is written by looking"

@@ -90,7 +90,7 @@ def load(source: Path, files: Files) -> Credentials:
         token=_token(source, user, files),
         tls_server_name=tls_server_name,
         proxy_url=_text(source, cluster, "proxy-url"),
-        certificate=certificate,
+        certificate=certificate if key else None,
         authority=authority,
         exposed=_exposed(source, user),
     )

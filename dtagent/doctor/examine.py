@@ -4,9 +4,8 @@ A check is a function. Its parameters are what it needs, by the names of the che
 it returns what it found, and a line about it. What the agent's code raises in it is a failure, and
 what that warns of a warning: the same words that the journal would have.
 
-What looks otherwise from within the service's sandbox is tried by systemd-run(1): the same command
-in a unit that ends, with dtagent.service's own settings, drop-ins included. So proxies, masked
-folders and the like are those that the agent has.
+They are made by systemd-run(1), if that can be, in a unit with dtagent.service's own settings,
+drop-ins included: proxies, masked folders and the like are those that the agent has.
 """
 
 import inspect
@@ -18,7 +17,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from pathlib import Path
@@ -64,7 +63,6 @@ REMEDIES = (
     ("unit-sandbox:", "undo the drop-in that denies it: `systemctl cat dtagent`; see dtagent(8)"),
 )
 
-BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 TRY_MAX = 300  # seconds: a dozen requests, each of which may take 20
 # What a service says of its running, and not of what it may do. Its runtime directory would end
 # with the unit that tries, under the agent's feet.
@@ -94,12 +92,9 @@ def examine(inputs: Mapping[str, Any], unit: bool, given: bool) -> list[Check]:
     """
 
     def here() -> list[Check]:
-        found: dict[str, Any] = {**inputs}
-        try:
+        with ExitStack() as opened:
+            found = {**inputs, "opened": opened}
             return [_made(check, found) for check in host.CHECKS]
-        finally:
-            if api := found.get("identity"):
-                api.close()
 
     found: dict[str, Any] = {"here": here, "given": given}
     checks = [_made(check, found) for check in CHECKS] if unit else []
@@ -139,7 +134,7 @@ def _output(*command: str, seconds: float = 60) -> tuple[str, str]:
 
 
 def unit_installed() -> tuple[dict[str, str], str]:
-    if not BOOTED.is_dir():
+    if not Path("/run/systemd/system").is_dir():  # sd_booted(3)
         raise Skipped("this host was not booted by systemd")
     lines, _ = _output("systemctl", "show", "dtagent")
     shown = dict(line.partition("=")[::2] for line in lines.splitlines())

@@ -9,8 +9,9 @@ import ssl
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from dtagent import errors
@@ -26,7 +27,7 @@ from dtagent.tree.labels import Labels
 
 CLOCK_SKEW = 60  # seconds: a certificate is backdated by as much or more; leases last 40
 RENEWED = 0.9  # of its life: by then a kubelet has renewed its certificate (70 to 90 per cent)
-_FORMATS = {12: "%y%m%d%H%M%S", 14: "%Y%m%d%H%M%S"}
+_FORMS = {12: "%y%m%d%H%M%S", 14: "%Y%m%d%H%M%S"}
 _DATE = "%a, %d %b %Y %H:%M:%S GMT"  # RFC 9110, 5.6.7
 # RFC 5280, 4.1.2.5: two UTCTime (two digits of the year) or GeneralizedTime in a row.
 _VALIDITY = re.compile(rb"(?s)\x30.(?:\x17\x0d|\x18\x0f)(\d+)Z(?:\x17\x0d|\x18\x0f)(\d+)Z")
@@ -128,43 +129,38 @@ def clock(server: str) -> tuple[None, str]:
 def certificates(kubeconfig: credentials.Credentials, server: str) -> tuple[None, str]:
     """The dates of our certificate and of our CAs, and the handshake, which checks the chain."""
     its = f"{kubeconfig.source}: its"
-    ours = [*_validities(kubeconfig.certificate)][:1]  # what follows it is its chain
-    ends = [_end(f"{its} client certificate", *validity) for validity in ours]
-    for validity in _validities(kubeconfig.authority):
-        try:
-            ends.append(_end(f"{its} CA", *validity))
-        except errors.CredentialsError as error:  # an old one beside the new is no failure
-            log.warning("%s", error)
+    ours = _ends(f"{its} client certificate", kubeconfig.certificate)
+    ends = [*islice(ours, 1)]  # what follows it is its chain
+    try:
+        ends += _ends(f"{its} CA", kubeconfig.authority)
+    except errors.CredentialsError as error:  # an old one beside the new is no failure
+        log.warning("%s", error)
     _answer(kubeconfig)
     until = f", valid until {_date(min(ends))}" if ends else ""
     return None, f"{kubeconfig.source} and its server trust each other{until}"
 
 
-def _validities(pem: bytes | None) -> Iterator[list[int]]:
-    """Since when and until when each certificate is valid, in seconds since 1970."""
-    for text in _PEM.findall(pem or b""):
-        for times in _VALIDITY.findall(base64.b64decode(text))[:1]:
-            yield [calendar.timegm(time.strptime(it.decode(), _FORMATS[len(it)])) for it in times]
-
-
-def _end(what: str, start: int, end: int) -> int:
-    """When it will expire; CredentialsError if it is not valid now."""
+def _ends(what: str, pem: bytes | None) -> Iterator[int]:
+    """When each certificate will expire; CredentialsError for one that is not valid now."""
     now = time.time()
-    if now < start:
-        raise errors.CredentialsError(f"{what} is not valid before {_date(start)}")
-    if now > end:
-        raise errors.CredentialsError(f"{what} expired on {_date(end)}")
-    if now > start + RENEWED * (end - start):
-        log.warning("%s was not renewed, and expires on %s", what, _date(end))
-    return end
+    for text in _PEM.findall(pem or b""):
+        [digits, *_] = _VALIDITY.findall(base64.b64decode(text))
+        start, end = (calendar.timegm(time.strptime(it.decode(), _FORMS[len(it)])) for it in digits)
+        if now < start:
+            raise errors.CredentialsError(f"{what} is not valid before {_date(start)}")
+        if now > end:
+            raise errors.CredentialsError(f"{what} expired on {_date(end)}")
+        if now > start + RENEWED * (end - start):
+            log.warning("%s was not renewed, and expires on %s", what, _date(end))
+        yield end
 
 
 def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def identity(configuration: Settings, certificates: None) -> tuple[NodeApi, str]:
-    api = Connection(configuration.node).api()
+def identity(configuration: Settings, certificates: None, opened: ExitStack) -> tuple[NodeApi, str]:
+    api = opened.enter_context(closing(Connection(configuration.node).api()))
     return api, f"Node {api.name}, by {api.source}"
 
 
