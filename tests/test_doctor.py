@@ -181,6 +181,27 @@ warning  certificates: HOST/kubelet.kubeconfig: its CA expired on DATE
     assert doctor(ok=True) == WELL
 
 
+def test_of_several_kubeconfigs_the_one_that_the_agent_takes_is_examined(
+    host: Host, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, stale = json.loads(host.kubeconfig.read_text()), host.base.with_name("stale")
+    gone = f"https://127.0.0.1:{free_port()}"
+    config["clusters"][0]["cluster"]["server"] = gone
+    stale.write_text(json.dumps(config))
+    host.config.write_text(f'[devicetree]\nroot = "{host.base}"\n')
+    monkeypatch.setenv("KUBECONFIG", f"{stale}:{host.kubeconfig}")
+    assert doctor(ok=True) == WELL
+    rewrite(host, server=gone)
+    assert doctor(ok=False).replace(gone, "GONE") == well_but(
+        NO_CREDENTIAL
+        + NO_CERTIFICATE
+        + """\
+failure  kubeconfig: GONE: Connection refused; GONE: Connection refused
+         > have this host join its cluster, or set [node] kubeconfig to the node's own
+"""
+    )
+
+
 def test_a_certificate_without_a_key_is_shown_to_nobody(host: Host, doctor: Doctor) -> None:
     config = json.loads(host.kubeconfig.read_text())
     pem = b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"
