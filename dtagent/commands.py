@@ -131,11 +131,11 @@ def status(options: Namespace) -> None:
 
 def doctor(options: Namespace) -> None:
     """Try each thing that the agent needs, and name the remedies."""
-    from dtagent.doctor.unit import examine
+    from dtagent.doctor.examine import examine
 
     given = options.config, options.kubeconfig, options.node_name, options.root, options.nodes
-    settings = partial(settings_of, options)
-    checks = examine(settings, _labels, unit=not options.no_unit, given=any(given))
+    inputs = {"load": partial(settings_of, options), "scan": _labels}
+    checks = examine(inputs, unit=not options.no_unit, given=any(given))
     if options.output == "json":
         print(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
     else:

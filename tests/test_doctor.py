@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import os
@@ -48,7 +49,7 @@ def told(host: Host, text: str) -> str:
 
 WELL = """\
 OK       configuration: valid
-OK       devicetree: HOST/base: 1 labels
+OK       devicetree: HOST/base: 1 label
 skipped  overlays: [devicetree] root is not this host's own tree, and [overlays] path is empty
 OK       nfd: not in use, and no features file is left
 OK       kubeconfig: HOST/kubelet.kubeconfig (-rw-------, user 0): SERVER by certificate
@@ -178,6 +179,39 @@ warning  certificates: HOST/kubelet.kubeconfig: its CA expired on DATE
 """)
     rewrite(host, **{"certificate-authority": str(host.cluster.ca_file)})
     assert doctor(ok=True) == WELL
+
+
+def test_of_several_kubeconfigs_the_one_that_the_agent_takes_is_examined(
+    host: Host, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, stale = json.loads(host.kubeconfig.read_text()), host.base.with_name("stale")
+    gone = f"https://127.0.0.1:{free_port()}"
+    config["clusters"][0]["cluster"]["server"] = gone
+    stale.write_text(json.dumps(config))
+    host.config.write_text(f'[devicetree]\nroot = "{host.base}"\n')
+    monkeypatch.setenv("KUBECONFIG", f"{stale}:{host.kubeconfig}")
+    assert doctor(ok=True) == WELL
+    rewrite(host, server=gone)
+    assert doctor(ok=False).replace(gone, "GONE") == well_but(
+        NO_CREDENTIAL
+        + NO_CERTIFICATE
+        + """\
+failure  kubeconfig: GONE: Connection refused; GONE: Connection refused
+         > have this host join its cluster, or set [node] kubeconfig to the node's own
+"""
+    )
+
+
+def test_a_certificate_without_a_key_is_shown_to_nobody(host: Host, doctor: Doctor) -> None:
+    config = json.loads(host.kubeconfig.read_text())
+    pem = b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"
+    data = base64.b64encode(pem).decode()
+    config["users"][0]["user"] = {"client-certificate-data": data, "token": "none"}
+    host.kubeconfig.write_text(json.dumps(config))
+    said = doctor(ok=False)
+    assert "by token\n" in said
+    assert "OK       certificates: HOST/kubelet.kubeconfig and its server trust each other" in said
+    assert "failure  identity: HOST/kubelet.kubeconfig: the server does not accept" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="installs libfaketime, if need be")
@@ -314,6 +348,9 @@ def features(host: Host) -> Path:
 
 def test_a_features_folder_that_is_missing(features: Path, doctor: Doctor) -> None:
     assert doctor(ok=False) == well_but(NFD + NFD_DENIED)
+    features.touch()
+    assert doctor(ok=False) == well_but(NFD + NFD_DENIED)
+    features.unlink()
     features.mkdir()
     assert doctor(ok=True) == well_but(NFD)
     assert [*features.iterdir()] == [], "nothing is written by looking"

@@ -193,7 +193,8 @@ def load(source: Path, files: Files) -> Credentials:
     if not re.fullmatch("[!-~]*", token):
         raise CredentialsError(f"{source}: its token is not one word of ASCII")
     _warn_if_exposed(source, user)
-    return Credentials(source, server.rstrip("/"), context, token, name, proxy, certificate, ca)
+    shown = certificate if key else None
+    return Credentials(source, server.rstrip("/"), context, token, name, proxy, shown, ca)
 
 
 def _entry(source: Path, config: Mapping[str, Any], kind: str, name: object) -> Mapping[str, Any]:
