@@ -14,6 +14,7 @@ from dtagent.cluster import credentials
 from dtagent.cluster.node import NodeApi
 from dtagent.cluster.transport import Transport, table
 from dtagent.config.settings import NodeTable
+from dtagent.host.log import event
 
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _NODE_USER = "system:node:"
@@ -68,7 +69,7 @@ class Connection:
             raise
         choice = f"Node {name} at {loaded.server}, by {source}"
         if choice != self._choice:
-            log.info("%s", choice, extra={"DTAGENT_NODE": name})
+            log.info("%s", choice, extra=event("", name))
         self._choice = choice
         return NodeApi(transport, loaded, name)
 
