@@ -95,9 +95,8 @@ def kubeconfig(configuration: Settings) -> tuple[credentials.Credentials, str]:
 
 def server(kubeconfig: credentials.Credentials) -> tuple[str, str]:
     """Whether it answers at all. Nothing of ours is shown to it, so it may be anybody."""
-    context = tls.Context(ssl.PROTOCOL_TLS_CLIENT)
+    context = tls.context(kubeconfig.source, kubeconfig.context.server_name, None, None)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.server_name = kubeconfig.context.server_name
     client.urllib3.disable_warnings()  # of just that
     return _answer(replace(kubeconfig, context=context, token=None))
 
