@@ -19,13 +19,12 @@ RUN = "\nimport sys\nfrom dtagent.cli import main\nsys.exit(main())"
 TRIM = "import ctypes; ctypes.CDLL(None).malloc_trim(0)"
 # When READY=1 has been said, from the thread that says it.
 AFTER_READY = """
-from dtagent.host.systemd import Systemd
+from dtagent.host.status import Systemd
 ready = Systemd.ready
 def then(self):
-    first = not self._ready
+    Systemd.ready = ready  # only the first time is another
     ready(self)
-    if first:
-        {0}
+    {0}
 Systemd.ready = then
 """
 # A module that nothing needs while all is well, as if it were imported where it is used.

@@ -122,7 +122,7 @@ class Agent:
 
     def _scan(self, resync: bool) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
-        self._status.retry()
+        self._status.update()  # what could not be written before
         if self._watch and (self._settle.last or (resync and not self._watch.folder)):
             self._watch.restart()  # a folder that it overlooked, or was not told of
         start = self._clock()

@@ -52,16 +52,14 @@ def parser() -> argparse.ArgumentParser:
     # As wide on every terminal. Python 3.14 colours help by itself, unless NO_COLOR is set.
     form = partial(argparse.RawDescriptionHelpFormatter, width=80)
     common, checked = argparse.ArgumentParser(add_help=False), partial(_checked, TEXT)
-    for flag, check, metavar, text in (
-        ("--config", Path, "FILE", f"settings (default: {sources.DEFAULT_FILE})"),
-        ("--kubeconfig", checked, "FILE", "the node's kubeconfig"),
-        ("--node-name", checked, "NAME", "the Node to label"),
-        ("--root", checked, "DIR", "the devicetree's folder"),
-    ):
-        common.add_argument(flag, type=check, metavar=metavar, help=text)
-    nodes = common.add_argument("-n", dest="nodes", nargs="+", action="extend", default=[])
+    flag = common.add_argument
+    flag("--config", type=Path, metavar="FILE", help=f"settings (default: {sources.DEFAULT_FILE})")
+    flag("--kubeconfig", type=checked, metavar="FILE", help="the node's kubeconfig")
+    flag("--node-name", type=checked, metavar="NAME", help="the Node to label")
+    flag("--root", type=checked, metavar="DIR", help="the devicetree's folder")
+    text = "further nodes to count: NAME, /PATH or compatible:GLOB"
+    nodes = flag("-n", dest="nodes", nargs="+", action="extend", default=[], help=text)
     nodes.type, nodes.metavar = partial(_checked, SELECTOR), "NODE"
-    nodes.help = "further nodes to count: NAME, /PATH or compatible:GLOB"
     top = argparse.ArgumentParser("dtagent", formatter_class=form)
     top.description = "Keep this host's Kubernetes Node labelled by its devicetree."
     top.epilog = "example:\n  dtagent scan"

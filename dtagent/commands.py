@@ -11,25 +11,26 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dtagent.config import sources
 from dtagent.config.settings import Settings, as_toml
 from dtagent.errors import ConfigError, DtagentError, TreeError
+from dtagent.events import Event, Happening, Stopped
 from dtagent.host import log
+from dtagent.host.status import Status, Systemd, check_metrics, only_writer, read, runtime_directory
 from dtagent.names import printable
+from dtagent.overlays import configfs
+from dtagent.publish.publisher import Outcome
+from dtagent.tree import devicetree, labels
 
-if TYPE_CHECKING:
-    from dtagent.publish.publisher import Outcome
-    from dtagent.tree.labels import Labels
 
-
-def settings_of(options: Namespace, meanwhile: Callable[[], None] = lambda: None) -> Settings:
+def settings_of(options: Namespace, meanwhile: Callable[[], object] = lambda: None) -> Settings:
     """The settings with the command line's flags on top."""
     settings = sources.load(options.config, meanwhile)
     node, tree = settings.node, settings.devicetree
@@ -40,10 +41,7 @@ def settings_of(options: Namespace, meanwhile: Callable[[], None] = lambda: None
     return replace(settings, node=node, devicetree=tree)
 
 
-def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> "Labels":
-    from dtagent.overlays import configfs
-    from dtagent.tree import devicetree, labels
-
+def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> labels.Labels:
     tree = devicetree.LiveTree(settings.devicetree.root)
     applied: frozenset[str] = frozenset()
     if dtb is not None:
@@ -69,15 +67,8 @@ def scan(options: Namespace) -> None:
 
 def run(options: Namespace) -> None:
     """Keep the labels true until stopped (what the service runs)."""
-    from dtagent.events import Event, Happening, Stopped
-    from dtagent.host.status import Status, only_writer, runtime_directory
-    from dtagent.host.systemd import Systemd
-
     systemd, events = Systemd(), queue.SimpleQueue[Happening]()
     threading.excepthook = events.put  # what a thread dies of is the agent's to handle
-
-    def load() -> None:
-        from dtagent import agent  # noqa: F401 - and most of what it needs
 
     def stop(*_: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,7 +80,7 @@ def run(options: Namespace) -> None:
     directory = None if options.dry_run else runtime_directory()
     with suppress(Stopped), only_writer(directory, create=True):
         try:
-            settings = settings_of(options, meanwhile=load)
+            settings = settings_of(options, lambda: import_module("dtagent.agent"))
         except ConfigError as error:
             systemd.status(f"wrong configuration: {error}")
             raise
@@ -105,7 +96,6 @@ def run(options: Namespace) -> None:
 
 def publish(options: Namespace) -> None:
     """Scan, bring the Node up to date once, and stop."""
-    from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.factory import publisher
 
     settings = settings_of(options)
@@ -117,14 +107,12 @@ def publish(options: Namespace) -> None:
 
 def status(options: Namespace) -> None:
     """Say what the running agent last did; fails while not all is well."""
-    from dtagent.host.status import read, runtime_directory
-
     last = read(runtime_directory())
     if options.output == "json":
         known = {"healthy": last.healthy, "status": last.status, **asdict(last)}
         print(json.dumps(known, indent=2))
     else:
-        _print(last.lines())
+        print(*map(printable, last.lines()), sep="\n")
     if not last.healthy:
         raise DtagentError(last.status)
 
@@ -146,39 +134,30 @@ def doctor(options: Namespace) -> None:
 
 def clear(options: Namespace) -> None:
     """Take our labels off the Node."""
-    from dtagent.host.status import only_writer, runtime_directory
     from dtagent.publish.nfd import NfdPublisher
     from dtagent.publish.node import NodePublisher
 
     settings = settings_of(options)
     try:
-        labels = _labels(settings).labels
+        wanted = _labels(settings).labels
     except TreeError:
-        labels = {}  # they only help where the Node's managedFields were reset
+        wanted = {}  # they only help where the Node's managedFields were reset
     with only_writer(runtime_directory(), create=False):
         # By the way that is set, and by the one that was.
         if settings.publish == "nfd" or os.path.lexists(settings.nfd.features_file):
             _report(NfdPublisher(settings).clear())
         with closing(NodePublisher(settings.node)) as publisher:
-            _report(publisher.clear(labels))
+            _report(publisher.clear(wanted))
 
 
-def _report(outcome: "Outcome") -> None:
-    _print([f"{outcome.place}: {', '.join(outcome.changes) or 'nothing to change'}"])
-
-
-def _print(lines: Iterable[str]) -> None:
-    """Lines that may have a file's, a folder's or a Node's name in them."""
-    for line in lines:
-        print(printable(line))
+def _report(done: Outcome) -> None:
+    print(printable(f"{done.place}: {', '.join(done.changes) or 'nothing to change'}"))
 
 
 def check_config(options: Namespace) -> None:
     """Validate the configuration and print what is in effect."""
     settings = settings_of(options)
-    _print(f"# from {file}" for file in sources.files(options.config))
+    for file in sources.files(options.config):
+        print(printable(f"# from {file}"))
     print(as_toml(settings))
-    if textfile := settings.metrics.textfile:
-        from dtagent.host import metrics
-
-        metrics.check(textfile)
+    check_metrics(settings.metrics.textfile)

@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from dtagent.doctor import examine
+from dtagent.errors import DtagentError
 from tests.apiserver.certificates import Authority
 from tests.apiserver.commands import free_port
 from tests.faults.test_clock import library
@@ -178,6 +181,19 @@ warning  certificates: HOST/kubelet.kubeconfig: its CA expired on DATE
          > give it the cluster's new CA, and that alone
 """)
     rewrite(host, **{"certificate-authority": str(host.cluster.ca_file)})
+    assert doctor(ok=True) == WELL
+
+
+def test_a_ca_whose_dates_are_of_no_known_form_does_not_end_the_doctor(
+    host: Host, doctor: Doctor
+) -> None:
+    """OpenSSL takes it from a file, too; nothing in it is trusted."""
+    both = host.base.with_name("ca.crt")
+    der = ssl.PEM_cert_to_DER_cert(Authority().pem.decode())
+    odd = re.sub(rb"(\x17\x0d\d{12})Z", rb"\1z", der)
+    assert odd != der
+    both.write_text(ssl.DER_cert_to_PEM_cert(odd) + host.cluster.ca_file.read_text())
+    rewrite(host, **{"certificate-authority": str(both)})
     assert doctor(ok=True) == WELL
 
 
@@ -399,6 +415,17 @@ def test_a_features_file_that_stays_when_the_node_is_patched_again(
     assert "         > remove the file\n" in said
     (features / "devicetree").unlink()
     assert doctor(ok=True) == WELL
+
+
+def test_a_unit_whose_file_was_removed_under_systemd_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a daemon-reload systemd still has the service, and `systemctl cat` nothing of it."""
+    gone = "No files found for dtagent.service."
+    monkeypatch.setattr(examine, "_output", lambda *_, **__: ("", f"{gone}\n"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(DtagentError, match=f"^it cannot be tried: {gone}$"):
+        examine.unit_sandbox({}, [], given=False)
 
 
 def test_json_has_a_row_for_each_check(host: Host, capsys: pytest.CaptureFixture[str]) -> None:

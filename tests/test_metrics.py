@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.host.status import Status
-from dtagent.host.systemd import Systemd
+from dtagent.host.status import Status, Systemd
 from tests.host import Host
 from tests.process import wait_for
 from tests.test_run import start
@@ -78,6 +77,17 @@ def test_a_folder_that_cannot_be_written_is_named_once_with_the_dropin(
         agent.stop()
     warnings = [line for line in agent.errors if "metrics.conf" in line]
     assert len(warnings) == 1
+
+
+def test_a_file_that_is_given_up_is_not_tried_again(tmp_path: Path) -> None:
+    """Else each look at the tree would write the state anew, with nothing new in it."""
+    status = Status(Systemd({}), tmp_path)
+    status.use_textfile(str(tmp_path / "nowhere" / "dtagent.prom"))
+    status.update(place="Node a")
+    status.use_textfile("")
+    before = (tmp_path / "state.json").stat().st_ino
+    status.update()
+    assert (tmp_path / "state.json").stat().st_ino == before
 
 
 def test_a_dry_run_writes_no_metrics(host: Host, tmp_path: Path) -> None:

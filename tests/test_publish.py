@@ -28,8 +28,7 @@ from dtagent.errors import (
     RefusedError,
     UnauthorizedError,
 )
-from dtagent.host.status import Status
-from dtagent.host.systemd import Systemd
+from dtagent.host.status import Status, Systemd
 from dtagent.publish.node import NodePublisher
 from dtagent.publish.reconcile import Reconciler
 from tests.apiserver import ApiServer

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from dtagent.errors import DtagentError
-from dtagent.host.status import Status, read, runtime_directory
-from dtagent.host.systemd import Systemd
+from dtagent.host.status import Status, Systemd, read, runtime_directory
 from dtagent.tree.labels import OVERLAY_PREFIX
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host
@@ -147,7 +146,7 @@ def test_a_state_that_cannot_be_written_is_told_and_none_that_is_old_is_shown(
         reports.failed(place, outage=place)
     with pytest.raises(DtagentError, match=r"state\.json: could not be written"):
         read(tmp_path)
-    reports.retry()
+    reports.update()
     assert read(tmp_path).outage == "no route to host"
     state = tmp_path / "state.json"
     assert [record.message for record in caplog.records] == [

@@ -25,7 +25,7 @@ JUDGE_TIME = 60  # seconds, by its own alarm(2); a board that starts up takes a 
 _SETS_SOMETHING = re.compile(r"^[ \t\r]*[^ \t\r\n#]", re.MULTILINE)
 
 
-def load(file: Path | None = None, meanwhile: Callable[[], None] = lambda: None) -> Settings:
+def load(file: Path | None = None, meanwhile: Callable[[], object] = lambda: None) -> Settings:
     """What `file` (default `/etc/dtagent.toml`), its drop-ins and the environment set.
 
     `meanwhile` is called while another process judges: a board has more than one processor.

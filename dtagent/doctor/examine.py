@@ -16,7 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
@@ -90,15 +90,12 @@ def examine(inputs: Mapping[str, Any], unit: bool, given: bool) -> list[Check]:
     `inputs` are for the first of them: `load` gives the settings, and `scan` the labels by those.
     With `given` there are options for them on the command line, which the service has not.
     """
-
-    def here() -> list[Check]:
-        with ExitStack() as opened:
-            found = {**inputs, "opened": opened}
-            return [_made(check, found) for check in host.CHECKS]
-
-    found: dict[str, Any] = {"here": here, "given": given}
+    with ExitStack() as opened:
+        found: dict[str, Any] = {**inputs, "opened": opened}
+        here = [_made(check, found) for check in host.CHECKS]
+    found = {"here": here, "given": given}
     checks = [_made(check, found) for check in CHECKS] if unit else []
-    return [*(found.get("unit_sandbox") or here()), *checks]
+    return [*found.get("unit_sandbox", here), *checks]
 
 
 def _made(check: Callable[..., tuple[Any, str]], found: dict[str, Any]) -> Check:
@@ -122,9 +119,9 @@ def _made(check: Callable[..., tuple[Any, str]], found: dict[str, Any]) -> Check
     message = printable("; ".join(message.splitlines()))
     if not wrong:
         return Check(name, "ok", message)
-    failed = any(record.levelno >= logging.ERROR for record in wrong)
+    status = "failure" if max(each.levelno for each in wrong) >= logging.ERROR else "warning"
     remedies = (text for what, text in REMEDIES if re.match(what, f"{name}: {message}"))
-    return Check(name, "failure" if failed else "warning", message, next(remedies, ""))
+    return Check(name, status, message, next(remedies, ""))
 
 
 def _output(*command: str, seconds: float = 60) -> tuple[str, str]:
@@ -169,30 +166,29 @@ def unit_alone(unit_installed: dict[str, str]) -> tuple[None, str]:
 
 
 def unit_sandbox(
-    unit_installed: dict[str, str], here: Callable[[], Sequence[Check]], given: bool
-) -> tuple[Sequence[Check], str]:
+    unit_installed: dict[str, str], here: list[Check], given: bool
+) -> tuple[list[Check], str]:
     if given:
         raise Skipped("there are options that the service has not: all was tried as this shell")
     if os.geteuid() != 0:
         raise Skipped("only root can try it: sudo dtagent doctor")
-    text, _ = _output("systemctl", "cat", "dtagent")
+    text, said = _output("systemctl", "cat", "dtagent")
     sections = re.findall(r"(?ms)^\s*\[Service\](.*?)(?=^\s*\[|\Z)", text.replace("\\\n", " "))
     settings = re.findall(r"(?m)^[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", "\n".join(sections))
     for key, value in settings:
         if "%" in value:
             raise Skipped(f"{key}={value}: only the unit itself has what `%` stands for")
-    command = [value for key, value in settings if key == "ExecStart" and value][-1]
-    agent = [*shlex.split(command.replace(" run", " doctor", 1)), "--no-unit", "-o", "json"]
     own = [f"-p{key}={value}" for key, value in settings if not _RUNNING.match(key)]
     unit = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", *own]
-    answer, said = _output(*unit, f"-pRuntimeMaxSec={TRY_MAX}", *agent, seconds=TRY_MAX + 60)
     try:
+        command = [value for key, value in settings if key == "ExecStart" and value][-1]
+        agent = [*shlex.split(command.replace(" run", " doctor", 1)), "--no-unit", "-o", "json"]
+        answer, said = _output(*unit, f"-pRuntimeMaxSec={TRY_MAX}", *agent, seconds=TRY_MAX + 60)
         checks = [Check(**each) for each in json.loads(answer)["checks"]]
     except (ValueError, LookupError, TypeError) as error:
         raise DtagentError(f"it cannot be tried: {said.strip() or 'no answer'}") from error
-    failed = [each.name for each in checks if each.status == "failure"]
-    well = [each.name for each in here() if each.status == "ok"] if failed else []
-    if denied := [name for name in failed if name in well]:
+    well = {each.name for each in here if each.status == "ok"}
+    if denied := [each.name for each in checks if each.status == "failure" and each.name in well]:
         log.error("well for root, and not in the service: %s", ", ".join(denied))
     return checks, "all else was tried in it"
 

@@ -9,9 +9,8 @@ import ssl
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from dtagent import errors
@@ -19,7 +18,7 @@ from dtagent.cluster import client, credentials, patch, tls, transport
 from dtagent.cluster.connection import Connection
 from dtagent.cluster.node import NodeApi
 from dtagent.config.settings import Settings
-from dtagent.host import metrics
+from dtagent.host.status import check_metrics
 from dtagent.overlays import configfs, watch
 from dtagent.publish.factory import publisher
 from dtagent.publish.nfd import NfdPublisher
@@ -43,8 +42,7 @@ class Skipped(Exception):
 def configuration(load: Callable[[], Settings]) -> tuple[Settings, str]:
     settings = load()
     logging.getLogger("dtagent").setLevel(logging.INFO)  # its log_level is not for this
-    if settings.metrics.textfile:
-        metrics.check(settings.metrics.textfile)
+    check_metrics(settings.metrics.textfile)
     return settings, "the defaults" if settings == Settings() else "valid"
 
 
@@ -106,9 +104,8 @@ def _answer(loaded: credentials.Credentials) -> tuple[str, str]:
     with closing(transport.Transport(loaded)) as way:
         by = f"by the proxy {way.proxy}" if way.proxy else "directly"
         try:
-            way.request("GET", "/version")
-        except (errors.RefusedError, errors.UnauthorizedError):
-            pass
+            with suppress(errors.RefusedError, errors.UnauthorizedError):
+                way.request("GET", "/version")
         except errors.NodeError as error:
             raise errors.NodeError(f"{error} ({by})") from error
         return way.date, f"{loaded.server} answers {by}"
@@ -127,8 +124,8 @@ def clock(server: str) -> tuple[None, str]:
 def certificates(kubeconfig: credentials.Credentials, server: str) -> tuple[None, str]:
     """The dates of our certificate and of our CAs, and the handshake, which checks the chain."""
     its = f"{kubeconfig.source}: its"
-    ours = _ends(f"{its} client certificate", kubeconfig.certificate)
-    ends = [*islice(ours, 1)]  # what follows it is its chain
+    # What follows ours is its chain.
+    ends = [*_ends(f"{its} client certificate", kubeconfig.certificate, first=1)]
     try:
         ends += _ends(f"{its} CA", kubeconfig.authority)
     except errors.CredentialsError as error:  # an old one beside the new is no failure
@@ -138,12 +135,12 @@ def certificates(kubeconfig: credentials.Credentials, server: str) -> tuple[None
     return None, f"{kubeconfig.source} and its server trust each other{until}"
 
 
-def _ends(what: str, pem: bytes | None) -> Iterator[int]:
+def _ends(what: str, pem: bytes | None, first: int | None = None) -> Iterator[int]:
     """When each certificate will expire; CredentialsError for one that is not valid now."""
-    now = time.time()
-    for text in _PEM.findall(pem or b""):
-        [digits, *_] = _VALIDITY.findall(base64.b64decode(text))
-        start, end = (calendar.timegm(time.strptime(it.decode(), _FORMS[len(it)])) for it in digits)
+    now, encoded = time.time(), map(base64.b64decode, _PEM.findall(pem or b"")[:first])
+    for found in filter(None, map(_VALIDITY.search, encoded)):
+        dates = (time.strptime(date.decode(), _FORMS[len(date)]) for date in found.groups())
+        start, end = map(calendar.timegm, dates)
         if now < start:
             raise errors.CredentialsError(f"{what} is not valid before {_date(start)}")
         if now > end:

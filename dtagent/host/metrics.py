@@ -4,19 +4,10 @@ Not by prometheus_client: importing that takes 5 MB, and its writer leaves the m
 umask. Format: Prometheus documentation, "Exposition formats", text.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 
 from dtagent.host.status import Report
-
-REMEDY = (
-    "its folder must be there, and the unit must be allowed to write in it: see the drop-in "
-    "metrics.conf among the examples"
-)
-
-log = logging.getLogger(__name__)
 
 
 def text(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator[str]:
@@ -45,11 +36,3 @@ def text(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator[st
         for value, number in {**samples, **counted}.items():
             labels = f'{{{label}="{value}"}}' if label else ""
             yield f"dtagent_{name}{labels} {float(number)}\n"
-
-
-def check(file: str) -> None:
-    """Warn if its folder cannot be looked into: most often it is not there."""
-    try:
-        Path(file).parent.stat()
-    except OSError as error:
-        log.warning("%s: %s; %s", file, error.strerror, REMEDY)

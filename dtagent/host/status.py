@@ -6,8 +6,9 @@ It is on a tmpfs that is empty after each boot, so a power cut spoils nothing.
 import fcntl
 import json
 import logging
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,12 @@ from typing import Any
 
 from dtagent.errors import DtagentError
 from dtagent.host.log import NOTICE
-from dtagent.host.systemd import Systemd
+
+STATUS_MAX = 1000  # bytes; systemd drops a notification over a page whole, and keeps the old line
+METRICS_REMEDY = (
+    "its folder must be there, and the unit must be allowed to write in it: see the drop-in "
+    "metrics.conf among the examples"
+)
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +98,8 @@ class Report:
             return f"waiting since {shown(self.since)}: {self.outage}"
         if not self.place:
             return ""
-        noun = "label" if len(self.labels) == 1 else "labels"
-        text = f"{len(self.labels)} {noun} true on {self.place} at {shown(self.at)}"
+        labels = "1 label" if len(self.labels) == 1 else f"{len(self.labels)} labels"
+        text = f"{labels} true on {self.place} at {shown(self.at)}"
         for what, names in (("overlays", self.overlays), ("left alone", self.left_alone)):
             text += f"; {what}: {', '.join(names)}" if names else ""
         return text
@@ -117,6 +123,36 @@ def shown(at: str) -> str:
     return at[:19].replace("T", " ")
 
 
+class Systemd:
+    """What systemd is told, by the protocol of sd_notify(3); nothing where nobody listens."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._notify: Callable[[str], None] = lambda text: None
+        if environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier  # and sockets, which a scan does without
+
+            self._notify = SystemdNotifier().notify
+        self._feed_interval = float(environ.get("WATCHDOG_USEC") or math.inf) / 2e6
+
+    def ready(self) -> None:
+        """Say that it runs, as often as one likes: only the first time matters."""
+        self._notify("READY=1")
+
+    def status(self, text: str) -> None:
+        """Set the line that `systemctl status` shows."""
+        # The notifier loses what is not latin-1; a newline would begin another assignment.
+        line = text.encode("unicode_escape").decode()
+        self._notify("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
+
+    def feed(self) -> float:
+        """Feed the watchdog, if it is on; seconds until the next time, half of WatchdogSec=."""
+        self._notify("WATCHDOG=1")
+        return self._feed_interval
+
+    def stopping(self) -> None:
+        self._notify("STOPPING=1")
+
+
 class Status:
     """Tells systemd, and the file in `directory`; a dry run has none, and leaves no file."""
 
@@ -131,6 +167,7 @@ class Status:
         """Write metrics there from now on, "" for nowhere; those of another file were true once."""
         before, self._textfile = self._textfile, Path(file) if file and self._directory else None
         if before and before != self._textfile:
+            self._problems.pop(before, None)
             with suppress(OSError):
                 before.unlink()
 
@@ -143,7 +180,7 @@ class Status:
         self.update(last_error={"at": wall_time(), "message": message}, **facts)
 
     def update(self, **facts: Any) -> None:
-        """Fields of the report that are to be others from now on."""
+        """Fields of the report that are to be others; what could not be written is tried again."""
         report = replace(self.report, **facts)
         if report.healthy != self.report.healthy:
             report = replace(report, since=wall_time())
@@ -156,12 +193,10 @@ class Status:
             from dtagent.host import metrics  # which most hosts never need
 
             text = "".join(metrics.text(report, self.counts))
-            self._replace(self._textfile, text, metrics.REMEDY)
+            self._replace(self._textfile, text, METRICS_REMEDY)
         if report.status and self._directory:
             remedy = "dtagent status shows nothing until it can be written"
             self._replace(self._directory / "state.json", json.dumps(asdict(report)), remedy)
-
-    retry = update  # with nothing new: writes what could not be written, the disk being full say
 
     def _replace(self, file: Path, text: str, remedy: str) -> None:
         """Write one file; that it cannot be written is told once, and its end, too."""
@@ -174,9 +209,17 @@ class Status:
             if error.strerror != before:
                 log.warning("%s: %s; %s", file, error.strerror, remedy)
             self._problems[file] = error.strerror
-        else:
-            if before:
-                log.log(NOTICE, "%s can be written again", file)
+            return
+        if before:
+            log.log(NOTICE, "%s can be written again", file)
+
+
+def check_metrics(file: str) -> None:
+    """Warn if the folder of metrics cannot be looked into: most often it is not there."""
+    try:
+        Path(file).parent.stat()
+    except OSError as error:
+        log.warning("%s: %s; %s", file, error.strerror, METRICS_REMEDY)
 
 
 def read(directory: Path) -> Report:
