@@ -20,7 +20,8 @@ from dtagent import cli
 from dtagent.agent import Agent
 from dtagent.config.settings import DevicetreeTable, NodeTable, Settings
 from dtagent.events import Event, Happening
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from dtagent.publish.factory import publisher
 from dtagent.tree import devicetree
 from dtagent.tree.labels import decide

@@ -19,7 +19,7 @@ RUN = "\nimport sys\nfrom dtagent.cli import main\nsys.exit(main())"
 TRIM = "import ctypes; ctypes.CDLL(None).malloc_trim(0)"
 # When READY=1 has been said, from the thread that says it.
 AFTER_READY = """
-from dtagent.host.status import Systemd
+from dtagent.host.log import Systemd
 ready = Systemd.ready
 def then(self):
     Systemd.ready = ready  # only the first time is another

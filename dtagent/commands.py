@@ -23,7 +23,7 @@ from dtagent.config.settings import Settings, as_toml
 from dtagent.errors import ConfigError, DtagentError, TreeError
 from dtagent.events import Event, Happening, Stopped
 from dtagent.host import log
-from dtagent.host.status import Status, Systemd, check_metrics, only_writer, read, runtime_directory
+from dtagent.host.status import Status, check_metrics, only_writer, read, runtime_directory
 from dtagent.names import printable
 from dtagent.overlays import configfs
 from dtagent.publish.publisher import Outcome
@@ -42,13 +42,10 @@ def settings_of(options: Namespace, meanwhile: Callable[[], object] = lambda: No
 
 
 def _labels(settings: Settings, dtb: Path | None = None, near: bool = False) -> labels.Labels:
-    tree = devicetree.LiveTree(settings.devicetree.root)
-    applied: frozenset[str] = frozenset()
-    if dtb is not None:
-        tree = devicetree.Blob(dtb)
-    elif configfs.concern(settings):
-        applied = configfs.applied(configfs.find(settings.overlays.path))
-    decide = partial(labels.decide, settings=settings, overlays=applied, near=near)
+    tree = devicetree.Blob(dtb) if dtb else devicetree.LiveTree(settings.devicetree.root)
+    concerned = not dtb and configfs.concern(settings)
+    folder = configfs.find(settings.overlays.path) if concerned else None
+    decide = partial(labels.decide, settings=settings, overlays=configfs.applied(folder), near=near)
     return devicetree.scan(tree, decide)
 
 
@@ -67,7 +64,7 @@ def scan(options: Namespace) -> None:
 
 def run(options: Namespace) -> None:
     """Keep the labels true until stopped (what the service runs)."""
-    systemd, events = Systemd(), queue.SimpleQueue[Happening]()
+    systemd, events = log.Systemd(), queue.SimpleQueue[Happening]()
     threading.excepthook = events.put  # what a thread dies of is the agent's to handle
 
     def stop(*_: object) -> None:

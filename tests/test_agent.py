@@ -21,7 +21,8 @@ from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, LabelsTable, NodeTable, OverlaysTable, Settings
 from dtagent.errors import NodeError, UnreachableError
 from dtagent.events import Event, Happening
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from dtagent.overlays import configfs, settle
 from dtagent.publish.publisher import Outcome, Publisher
 

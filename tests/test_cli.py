@@ -16,7 +16,8 @@ from demo.jetson_nano import JETSON_NANO
 from demo.tree import strings, write_tree
 from dtagent import __version__, cli, commands
 from dtagent.config import sources
-from dtagent.host.status import Status, Systemd, runtime_directory
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status, runtime_directory
 from tests.dtb import dtb
 
 NANO = """\

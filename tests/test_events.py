@@ -18,7 +18,8 @@ from dtagent.cluster.node import NodeApi
 from dtagent.cluster.transport import Transport
 from dtagent.config.settings import NodeTable
 from dtagent.errors import DtagentError, UnreachableError
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from dtagent.publish.node import MESSAGE_MAX, NodePublisher, node_event
 from dtagent.publish.publisher import Outcome, Publisher
 from dtagent.publish.reconcile import (

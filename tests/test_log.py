@@ -116,7 +116,7 @@ def test_a_journal_that_is_away_costs_no_agent(
 
 
 def test_a_status_is_never_so_long_that_systemd_would_drop_it(tmp_path: Path) -> None:
-    program = "from dtagent.host.status import Systemd; Systemd().status('x' * 5000)"
+    program = "from dtagent.host.log import Systemd; Systemd().status('x' * 5000)"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from tests.host import Host
 from tests.process import wait_for
 from tests.test_run import start

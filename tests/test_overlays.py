@@ -21,7 +21,8 @@ from demo.tree import add_node, remove_node, strings
 from dtagent.agent import Agent
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
 from dtagent.events import Event, Happening
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from dtagent.overlays import configfs, settle, watch
 from dtagent.overlays.watch import OverlayWatch
 from dtagent.publish.publisher import Outcome, Publisher

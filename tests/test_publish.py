@@ -28,7 +28,8 @@ from dtagent.errors import (
     RefusedError,
     UnauthorizedError,
 )
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from dtagent.publish.node import NodePublisher
 from dtagent.publish.reconcile import Reconciler
 from tests.apiserver import ApiServer

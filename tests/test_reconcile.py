@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dtagent.errors import UnreachableError
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from dtagent.publish.publisher import Outcome, Publisher
 from dtagent.publish.reconcile import BURST, BURST_TIME, Reconciler
 

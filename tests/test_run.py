@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from dtagent.errors import DtagentError
-from dtagent.host.status import Status, Systemd, read, runtime_directory
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status, read, runtime_directory
 from dtagent.tree.labels import OVERLAY_PREFIX
 from tests.apiserver import ApiServer
 from tests.host import PREFIX, Host

@@ -19,7 +19,8 @@ from dtagent.agent import Agent
 from dtagent.cluster.node import NodeWatch
 from dtagent.config.settings import DevicetreeTable, OverlaysTable, Settings
 from dtagent.events import Event, Happening, Stopped
-from dtagent.host.status import Status, Systemd
+from dtagent.host.log import Systemd
+from dtagent.host.status import Status
 from dtagent.overlays import settle
 from dtagent.overlays.watch import OverlayWatch
 from dtagent.publish.publisher import Outcome, Publisher

@@ -23,8 +23,7 @@ from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
-from dtagent.doctor import host
-from dtagent.doctor.host import Skipped, log
+from dtagent.doctor.host import HOST_CHECKS, Skipped, log
 from dtagent.errors import DtagentError
 from dtagent.host import status
 from dtagent.names import printable
@@ -92,9 +91,9 @@ def examine(inputs: Mapping[str, Any], unit: bool, given: bool) -> list[Check]:
     """
     with ExitStack() as opened:
         found: dict[str, Any] = {**inputs, "opened": opened}
-        here = [_made(check, found) for check in host.CHECKS]
+        here = [_made(check, found) for check in HOST_CHECKS]
     found = {"here": here, "given": given}
-    checks = [_made(check, found) for check in CHECKS] if unit else []
+    checks = [_made(check, found) for check in UNIT_CHECKS] if unit else []
     return [*found.get("unit_sandbox", here), *checks]
 
 
@@ -193,4 +192,4 @@ def unit_sandbox(
     return checks, "all else was tried in it"
 
 
-CHECKS = (unit_installed, unit_enabled, unit_active, unit_alone, unit_sandbox)
+UNIT_CHECKS = (unit_installed, unit_enabled, unit_active, unit_alone, unit_sandbox)

@@ -58,8 +58,7 @@ def overlays(configuration: Settings) -> tuple[None, str]:
         raise Skipped("[devicetree] root is not this host's own tree, and [overlays] path is empty")
     with closing(watch.OverlayWatch(configuration.overlays.path, lambda: None)) as watched:
         folder = watched.folder
-    there = [*folder.iterdir()] if folder else []
-    if not there:
+    if not folder or not (there := [*folder.iterdir()]):
         return None, ""  # what the watch said
     dialect = "vendor's" if any((each / "path").exists() for each in there) else "switch"
     applied = ", ".join(sorted(configfs.applied(folder))) or "none"
@@ -188,7 +187,7 @@ def second_writer(devicetree: Labels, node: patch.Observed) -> tuple[None, str]:
     return None, "nobody else sets these labels"
 
 
-CHECKS = (
+HOST_CHECKS = (
     *(configuration, devicetree, overlays, nfd, kubeconfig, server, clock, certificates),
     *(identity, node, permission, changes, second_writer),
 )

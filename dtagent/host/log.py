@@ -1,16 +1,18 @@
-"""What the journal is told: one line an event, with its priority and the fields to search it by.
+"""What systemd is told: how the service stands, and for the journal one line an event.
 
-By python3-systemd where it is installed (Debian's packages depend on it), else by priorities before
-the lines on standard error (sd-daemon(3)); plain lines on a terminal. The message ids, and what to
-do when one comes: packaging/dtagent.catalog, which `journalctl -x` shows.
+A line has its priority and the fields to search it by: by python3-systemd where it is installed
+(Debian's packages depend on it), else by priorities before the lines on standard error
+(sd-daemon(3)); plain lines on a terminal. The message ids, and what to do when one comes:
+packaging/dtagent.catalog, which `journalctl -x` shows.
 """
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from dtagent.names import printable
 
+STATUS_MAX = 1000  # bytes; systemd drops a notification over a page whole, and keeps the old line
 NOTICE = 25  # between INFO and WARNING: the end of an outage
 _PRIORITY = {logging.WARNING: 4, NOTICE: 5, logging.INFO: 6, logging.DEBUG: 7}  # an error's is 3
 
@@ -69,6 +71,35 @@ def setup(level: str) -> None:
     """Log from `level` up; called again, it only changes the level."""
     logger = logging.getLogger("dtagent")
     logger.setLevel(level.upper())
-    if not logger.handlers:
-        logger.addHandler(_Handler())
+    logger.handlers = logger.handlers or [_Handler()]
     logger.propagate = False
+
+
+class Systemd:
+    """How the service stands, by the protocol of sd_notify(3); nothing where nobody listens."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._notify: Callable[[str], None] = lambda text: None
+        if environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier  # and sockets, which a scan does without
+
+            self._notify = SystemdNotifier().notify
+        self._feed_interval = float(environ.get("WATCHDOG_USEC") or "inf") / 2e6
+
+    def ready(self) -> None:
+        """Say that it runs, as often as one likes: only the first time matters."""
+        self._notify("READY=1")
+
+    def status(self, text: str) -> None:
+        """Set the line that `systemctl status` shows."""
+        # The notifier loses what is not latin-1; a newline would begin another assignment.
+        line = text.encode("unicode_escape").decode()
+        self._notify("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
+
+    def feed(self) -> float:
+        """Feed the watchdog, if it is on; seconds until the next time, half of WatchdogSec=."""
+        self._notify("WATCHDOG=1")
+        return self._feed_interval
+
+    def stopping(self) -> None:
+        self._notify("STOPPING=1")

@@ -1,14 +1,13 @@
-"""The runtime directory: one writer on the host at a time, and what it last did.
+"""One writer on the host at a time, and what it tells of itself: to systemd, and in files.
 
-It is on a tmpfs that is empty after each boot, so a power cut spoils nothing.
+The runtime directory is on a tmpfs that is empty after each boot: a power cut spoils nothing.
 """
 
 import fcntl
 import json
 import logging
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dtagent.errors import DtagentError
-from dtagent.host.log import NOTICE
+from dtagent.host.log import NOTICE, Systemd
 
-STATUS_MAX = 1000  # bytes; systemd drops a notification over a page whole, and keeps the old line
 METRICS_REMEDY = (
     "its folder must be there, and the unit must be allowed to write in it: see the drop-in "
     "metrics.conf among the examples"
@@ -123,34 +121,37 @@ def shown(at: str) -> str:
     return at[:19].replace("T", " ")
 
 
-class Systemd:
-    """What systemd is told, by the protocol of sd_notify(3); nothing where nobody listens."""
+def metrics(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator[str]:
+    """Lines for node_exporter's textfile collector: metrics without a port of our own.
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._notify: Callable[[str], None] = lambda text: None
-        if environ.get("NOTIFY_SOCKET"):
-            from sdnotify import SystemdNotifier  # and sockets, which a scan does without
-
-            self._notify = SystemdNotifier().notify
-        self._feed_interval = float(environ.get("WATCHDOG_USEC") or math.inf) / 2e6
-
-    def ready(self) -> None:
-        """Say that it runs, as often as one likes: only the first time matters."""
-        self._notify("READY=1")
-
-    def status(self, text: str) -> None:
-        """Set the line that `systemctl status` shows."""
-        # The notifier loses what is not latin-1; a newline would begin another assignment.
-        line = text.encode("unicode_escape").decode()
-        self._notify("STATUS=" + (line if len(line) <= STATUS_MAX else f"{line[:STATUS_MAX]}..."))
-
-    def feed(self) -> float:
-        """Feed the watchdog, if it is on; seconds until the next time, half of WatchdogSec=."""
-        self._notify("WATCHDOG=1")
-        return self._feed_interval
-
-    def stopping(self) -> None:
-        self._notify("STOPPING=1")
+    `counts` are by the name of a counter and the value of its label. Not by prometheus_client:
+    importing that takes 5 MB, and its writer leaves the mode to the unit's umask. Format:
+    Prometheus documentation, "Exposition formats", text.
+    """
+    tries, published = {"success": 0, "failure": 0}, {"changed": 0, "unchanged": 0, "failed": 0}
+    at = datetime.fromisoformat(report.at).timestamp() if report.at else 0
+    left = len(report.left_alone)
+    # Name, label, a number for each value that is there from the beginning, what it says.
+    table: tuple[tuple[str, str, Mapping[str, float], str], ...] = (
+        ("scans_total", "result", tries, "Scans of the devicetree."),
+        ("scan_seconds_total", "", {"": 0}, "Seconds that scans took."),
+        ("publications_total", "result", published, "Labels made true."),
+        ("api_errors_total", "kind", {}, "Failed publications, by kind of failure."),
+        ("reloads_total", "result", tries, "Reloads of the configuration."),
+        ("healthy", "", {"": report.healthy}, "1 if the labels are true."),
+        ("tree_readable", "", {"": not report.tree_failure}, "1 if the devicetree can be read."),
+        ("labels", "", {"": len(report.labels)}, "Labels that were made true."),
+        ("labels_left_alone", "", {"": left}, "Labels that others set back each time."),
+        ("overlays", "", {"": len(report.overlays)}, "Overlays that are applied."),
+        ("last_success_timestamp_seconds", "", {"": at}, "When the labels were last made true."),
+    )
+    for name, label, samples, what in table:
+        kind = "counter" if name.endswith("_total") else "gauge"
+        yield f"# HELP dtagent_{name} {what}\n# TYPE dtagent_{name} {kind}\n"
+        counted = {value: number for (of, value), number in counts.items() if of == name}
+        for value, number in {**samples, **counted}.items():
+            labels = f'{{{label}="{value}"}}' if label else ""
+            yield f"dtagent_{name}{labels} {float(number)}\n"
 
 
 class Status:
@@ -159,7 +160,7 @@ class Status:
     def __init__(self, systemd: Systemd, directory: Path | None = None) -> None:
         self.systemd, self._directory = systemd, directory
         self.report = Report()
-        self.counts: dict[tuple[str, str], float] = {}  # see metrics.py
+        self.counts: dict[tuple[str, str], float] = {}  # see metrics
         self._textfile: Path | None = None
         self._problems: dict[Path, str | None] = {}  # why a file could not be written
 
@@ -190,9 +191,7 @@ class Status:
         if report.status:
             self.systemd.status(report.status)
         if self._textfile:
-            from dtagent.host import metrics  # which most hosts never need
-
-            text = "".join(metrics.text(report, self.counts))
+            text = "".join(metrics(report, self.counts))
             self._replace(self._textfile, text, METRICS_REMEDY)
         if report.status and self._directory:
             remedy = "dtagent status shows nothing until it can be written"

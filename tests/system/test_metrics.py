@@ -13,8 +13,7 @@ import pytest
 
 from deb import host as machine
 from deb.root import root
-from dtagent.host import metrics
-from dtagent.host.status import Report, wall_time, write
+from dtagent.host.status import Report, metrics, wall_time, write
 from tests.process import wait_for
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
@@ -35,7 +34,7 @@ def textfile(tmp_path: Path) -> Path:
     }  # fmt: skip
     report = Report(place="Node n", at=wall_time(), labels={"a": "1"}, left_alone=["b"])
     file = tmp_path / "dtagent.prom"
-    write(file, "".join(metrics.text(report, counts)), tmp_path / "new")
+    write(file, "".join(metrics(report, counts)), tmp_path / "new")
     return file
 
 
