@@ -3,10 +3,10 @@
 0 fine, 1 it could not be done, 2 wrong usage or configuration.
 """
 
-import argparse
 import logging
 import os
 import sys
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -47,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """All that the command line may say; the shells' completions are made of it as well."""
     # As wide on every terminal. Python 3.14 colours help by itself, unless NO_COLOR is set.
-    form = partial(argparse.RawDescriptionHelpFormatter, width=80)
-    common, checked = argparse.ArgumentParser(add_help=False), partial(_checked, TEXT)
+    form = partial(RawDescriptionHelpFormatter, width=80)
+    common, checked = ArgumentParser(add_help=False), partial(_checked, TEXT)
     flag = common.add_argument
     flag("--config", type=Path, metavar="FILE", help=f"settings (default: {sources.DEFAULT_FILE})")
     flag("--kubeconfig", type=checked, metavar="FILE", help="the node's kubeconfig")
@@ -60,9 +60,8 @@ def parser() -> argparse.ArgumentParser:
     text = "further nodes to count: NAME, /PATH or compatible:GLOB"
     nodes = flag("-n", dest="nodes", nargs="+", action="extend", default=[], help=text)
     nodes.type, nodes.metavar = partial(_checked, SELECTOR), "NODE"
-    top = argparse.ArgumentParser("dtagent", formatter_class=form)
+    top = ArgumentParser("dtagent", formatter_class=form, epilog="example:\n  dtagent scan")
     top.description = "Keep this host's Kubernetes Node labelled by its devicetree."
-    top.epilog = "example:\n  dtagent scan"
     top.add_argument("--version", action="version", version=f"dtagent {__version__}")
     added = top.add_subparsers(required=True, metavar="COMMAND")
     for command, example in (
@@ -98,4 +97,4 @@ def _checked(check: Check, text: str) -> str:
     try:
         return check(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise ArgumentTypeError(str(error)) from error

@@ -44,7 +44,9 @@ def test_the_textfile_says_what_was_done_and_everybody_may_read_it(
         agent.reload()
         wait_for(lambda: metrics(file)["dtagent_tree_readable"] == 0, "the unreadable tree")
         assert metrics(file)['dtagent_scans_total{result="failure"}'] >= 1
-        assert metrics(file)['dtagent_reloads_total{result="success"}'] == 1
+        wait_for(
+            lambda: metrics(file)['dtagent_reloads_total{result="success"}'] == 1, "the reload"
+        )
         away.rename(host.base)
         host.configure("publish = 5")
         agent.reload()
@@ -78,6 +80,19 @@ def test_a_folder_that_cannot_be_written_is_named_once_with_the_dropin(
         agent.stop()
     warnings = [line for line in agent.errors if "metrics.conf" in line]
     assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("name", ["/", ".", "/proc/none"])
+def test_a_name_that_can_be_no_file_is_a_warning(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", "dtagent")
+    status = Status(Systemd({}), tmp_path)
+    status.use_textfile(name)
+    status.update(place="Node a")
+    assert "metrics.conf" in caplog.text
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_a_file_that_is_given_up_is_not_tried_again(tmp_path: Path) -> None:

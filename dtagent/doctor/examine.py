@@ -78,8 +78,7 @@ class Check:
     remedy: str = ""
 
     def __str__(self) -> str:
-        status = "OK" if self.status == "ok" else self.status
-        line = f"{status:8} {self.name}: {self.message}"
+        line = f"{self.status.replace('ok', 'OK'):8} {self.name}: {self.message}"
         return f"{line}\n{'':8} > {self.remedy}" if self.remedy else line
 
 

@@ -201,7 +201,7 @@ class Status:
         """Write one file; that it cannot be written is told once, and its end, too."""
         before = self._problems.pop(file, None)
         try:
-            write(file, text, file.with_name(f".{file.name}.new"))
+            write(file, text, file.parent / f".{file.name}.new")
         except OSError as error:
             with suppress(OSError):
                 file.write_bytes(b"")  # takes no room: what it says must not outlive its truth
