@@ -4,8 +4,8 @@ PYTHON ?= python3
 PYTHON_DEBIAN13 ?= $(shell for p in python3.13 ~/.pyenv/versions/3.13*/bin/python3 $(PYTHON); do \
 	$$p -c 'import venv' 2>/dev/null && echo $$p && break; done)
 PYTEST = -m pytest -p no:cacheprovider
-# Side by side, since most of the time machines and agents wait: several processes, each with an API
-# server of its own (pytest-xdist), and by module, whose tests share a machine or their faults.
+# Side by side, since most of the time agents and machines wait: several processes, each with an API
+# server of its own (pytest-xdist), and by module, whose tests share servers, machines or faults.
 # ARGS="-n 0" has one test after the other, which --pdb needs.
 SIDE_BY_SIDE = -n auto --maxprocesses 4
 BY_MODULE = $(SIDE_BY_SIDE) --dist loadscope
@@ -22,10 +22,10 @@ demo: .venv/.run
 test: test-debian13 test-newest
 
 test-newest: .venv/.test
-	.venv/bin/python $(PYTEST) $(APART) $(ARGS)
+	.venv/bin/python $(PYTEST) $(BY_MODULE) $(APART) $(ARGS)
 
 test-debian13: .venv-debian13/.test
-	.venv-debian13/bin/python $(PYTEST) $(APART) $(ARGS)
+	.venv-debian13/bin/python $(PYTEST) $(BY_MODULE) $(APART) $(ARGS)
 
 test-board: .venv/.test
 	.venv/bin/python $(PYTEST) -rP $(SIDE_BY_SIDE) tests/board $(ARGS)

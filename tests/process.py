@@ -70,8 +70,10 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop()
+        if kind:  # pytest shows it with a test that fails
+            print(f"exit status {self.popen.returncode}; {self.said}", *self.errors, sep="\n")
 
     def wait_said(self, message: str) -> None:
         wait_for(

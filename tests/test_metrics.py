@@ -42,11 +42,10 @@ def test_the_textfile_says_what_was_done_and_everybody_may_read_it(
         away = host.base.with_name("away")
         host.base.rename(away)
         agent.reload()
+        reloads = 'dtagent_reloads_total{result="success"}'
+        wait_for(lambda: metrics(file)[reloads] == 1, "the reload")
         wait_for(lambda: metrics(file)["dtagent_tree_readable"] == 0, "the unreadable tree")
         assert metrics(file)['dtagent_scans_total{result="failure"}'] >= 1
-        wait_for(
-            lambda: metrics(file)['dtagent_reloads_total{result="success"}'] == 1, "the reload"
-        )
         away.rename(host.base)
         host.configure("publish = 5")
         agent.reload()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import email
 import json
 import shutil
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -309,13 +311,20 @@ def test_an_ipv6_address_is_known_to_no_proxy_and_as_loopback(
     assert (getattr(pool, "proxy", None) is not None) == through
 
 
-def test_a_proxy_of_the_kubeconfig_is_used(host: Host, proxy: ConnectProxy) -> None:
+@pytest.mark.parametrize(
+    ("user", "authorization"),
+    [("", ""), ("node:pass%20word@", "Basic " + b64encode(b"node:pass word").decode())],
+)
+def test_a_proxy_of_the_kubeconfig_is_used_as_the_user_that_it_names(
+    host: Host, proxy: ConnectProxy, user: str, authorization: str
+) -> None:
     config = json.loads(host.kubeconfig.read_text())
-    config["clusters"][0]["cluster"]["proxy-url"] = proxy.url
+    config["clusters"][0]["cluster"]["proxy-url"] = proxy.url.replace("//", f"//{user}")
     host.kubeconfig.write_text(json.dumps(config))
     assert host.run("publish") == 0
     assert host.labels == BOARD
     assert proxy.asked == [f"CONNECT {host.cluster.url.removeprefix('https://')}"]
+    assert proxy.authorization == authorization
 
 
 class ConnectProxy:
@@ -323,6 +332,7 @@ class ConnectProxy:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.authorization = ""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve)
@@ -338,6 +348,8 @@ class ConnectProxy:
             while not request.endswith(b"\r\n\r\n"):
                 request += client.recv(1)
             self.asked.append(request.decode().partition(" HTTP/")[0])
+            headers = email.message_from_bytes(request.partition(b"\r\n")[2])
+            self.authorization = headers.get("Proxy-Authorization", "")
             host, port = request.split()[1].decode().split(":")
             with socket.create_connection((host, int(port))) as server:
                 client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")

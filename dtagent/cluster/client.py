@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 from urllib.request import getproxies_environment
 
 from dtagent.cluster.credentials import Credentials
@@ -73,6 +74,8 @@ def connections(credentials: Credentials) -> urllib3.HTTPConnectionPool:
     settings = configuration.Configuration(host=credentials.server)
     settings.proxy = credentials.proxy_url or environment.get("https")
     settings.no_proxy = "" if credentials.proxy_url else no_proxy
+    if settings.proxy and (user := urllib3.util.parse_url(settings.proxy).auth):
+        settings.proxy_headers = urllib3.make_headers(proxy_basic_auth=unquote(user))
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
     manager: urllib3.PoolManager = rest.RESTClientObject(settings).pool_manager

@@ -28,6 +28,8 @@ def read(log: Path, since: int = 0) -> list[Json]:
     if not log.exists():
         return []
     with log.open("rb") as file:
-        file.seek(since)
+        file.seek(max(0, since - 1))
+        if since:
+            file.readline()  # what was half written then began before it
         whole = file.read().rpartition(b"\n")[0]
     return [json.loads(line) for line in whole.splitlines()]

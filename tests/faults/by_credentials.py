@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.apiserver.certificates import Authority, now
 from tests.apiserver.kubeconfig import write_kubeconfig
+from tests.process import wait_for
 
 from .by_network import REFUSED
 from .fault import Fault
@@ -84,7 +85,9 @@ def start_without(scene: Scene) -> None:
     """The agent starts on a host that has not joined a cluster yet."""
     scene.agent.stop()
     scene.host.kubeconfig.rename(away(scene))
+    before = len(scene.journal)
     scene.start()
+    wait_for(lambda: scene.warnings(before), "an attempt without a kubeconfig")
 
 
 def half_written(scene: Scene) -> None:

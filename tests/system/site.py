@@ -28,6 +28,11 @@ PREFIX = "beta.devicetree.org/"
 BOARD = {PREFIX + "nvidia-jetson-nano": "1", PREFIX + "nvidia-tegra210": "1"}
 """The labels of the example board with no configuration."""
 
+CONFIG = "/etc/dtagent.toml"
+EDITED = '\n[devicetree]\nnodes = ["/", "pwm-fan"]\n'
+FAN = {PREFIX + "pwm-fan": "1"}
+"""The label that the board has more, once its configuration is `edit`ed."""
+
 DROP_IN = "/etc/dtagent.toml.d/test.toml"
 APT = 300.0
 """Seconds that apt may take: it compiles what it unpacks, on whatever machine this is."""
@@ -69,6 +74,12 @@ class Site:
     def configure(self, text: str) -> None:
         """The one drop-in of the configuration."""
         self.machine.put(DROP_IN, text)
+
+    def edit(self) -> None:
+        """Edit the package's own file by hand and have it in force: one device more is counted."""
+        self.machine.put(CONFIG, self.machine.path(CONFIG).read_text() + EDITED)
+        self.machine.run("systemctl reload dtagent", check=True)
+        self.wait_labels(BOARD | FAN)
 
     def show(self, *properties: str) -> dict[str, str]:
         """What systemd says of the unit: systemctl show -p."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.apiserver import ApiServer
-
-from .channel import OURS_ALONE, Channel, channel, subscribe
-from .packages import SUITES, Package, built
+from .channel import Channel
+from .packages import Package
 from .paths import paths
-from .site import BOARD, Site, site
+from .site import BOARD, CONFIG, EDITED, FAN, Site
 
-CONFIG = "/etc/dtagent.toml"
-EDITED = '\n[devicetree]\nnodes = ["/", "pwm-fan"]\n'
-FAN = {"beta.devicetree.org/pwm-fan": "1"}
 UPGRADE = "apt update && apt -y upgrade"
 
 
@@ -33,30 +26,9 @@ def last(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 
 @pytest.fixture(scope="module")
-def archive(package: Package) -> Iterator[Channel]:
-    """A repository with the packages for both releases."""
-    with channel(package.suite, *map(built, SUITES)) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def before(package: Package, cluster: ApiServer, archive: Channel) -> Iterator[Site]:
-    """A host with the sources and the key."""
-    with site(package, cluster, files=OURS_ALONE) as host:
-        host.join()
-        subscribe(host, archive)
-        yield host
-
-
-@pytest.fixture(scope="module")
-def untouched(before: Site) -> dict[str, tuple[int, str]]:
-    return paths(before.machine)
-
-
-@pytest.fixture(scope="module")
-def place(before: Site, untouched: object) -> Site:
-    before.machine.run("apt update && apt install dtagent", 300, check=True, stdin="y\n")
-    return before
+def place(subscribed: Site, untouched: object) -> Site:
+    subscribed.machine.run("apt update && apt install dtagent", 300, check=True, stdin="y\n")
+    return subscribed
 
 
 def version(site: Site) -> str:
@@ -97,9 +69,7 @@ def test_a_pin_and_unattended_upgrades_can_name_it(site: Site) -> None:
 def test_apt_upgrade_brings_the_next_version_and_no_label_is_missing(
     site: Site, archive: Channel, next_: Package
 ) -> None:
-    site.machine.put(CONFIG, site.machine.path(CONFIG).read_text() + EDITED)
-    site.machine.run("systemctl reload dtagent", check=True)
-    site.wait_labels(BOARD | FAN)
+    site.edit()
     pid, requests = site.pid, site.cluster.audit_mark()
     archive.publish(next_)
     site.machine.run(UPGRADE, 300, check=True)

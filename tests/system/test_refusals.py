@@ -17,11 +17,10 @@ from deb import host
 from deb.archive import key, suites
 from deb.archive.key import Key
 from deb.source import CHECKOUT
-from tests.apiserver import ApiServer
 
-from .channel import OURS_ALONE, SOURCES, Channel, channel, subscribe
+from .channel import SOURCES, Channel, channel, subscribe
 from .packages import SUITES, Package, built
-from .site import Site, site
+from .site import Site
 
 DOCUMENTED = re.sub(r"\s+", " ", (CHECKOUT / "docs/apt.md").read_text())
 NOT_SIGNED = "is not signed."
@@ -36,14 +35,11 @@ def archive(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def place(package: Package, cluster: ApiServer, archive: Channel) -> Iterator[Site]:
+def place(subscribed: Site, package: Package) -> Site:
     """A host that has the built version from the channel; the next would be there to take."""
-    with site(package, cluster, files=OURS_ALONE) as found:
-        found.join()
-        subscribe(found, archive)
-        found.apt("update")
-        found.apt(f"install dtagent={package.version}")
-        yield found
+    subscribed.apt("update")
+    subscribed.apt(f"install dtagent={package.version}")
+    return subscribed
 
 
 @pytest.fixture(autouse=True)

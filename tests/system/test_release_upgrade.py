@@ -6,25 +6,20 @@ a mirror, and without one.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deb import cache, host
 from deb import root as roots
-from tests.apiserver import ApiServer
 from tests.process import wait_for
 
-from .channel import OURS_ALONE, SOURCES, Channel, channel, subscribe
-from .packages import SUITES, SYSTEM, built
-from .site import BOARD, Site, site
+from .channel import SOURCES, Channel
+from .packages import SYSTEM, built
+from .site import BOARD, CONFIG, EDITED, FAN, Site
 
+pytestmark = pytest.mark.parametrize("package", ["bookworm"], indirect=True, scope="module")
 DEBIAN_13 = "deb [trusted=yes] file:/srv/trixie ./\n"
-CONFIG = "/etc/dtagent.toml"
-EDITED = '\n[devicetree]\nnodes = ["/", "pwm-fan"]\n'
-FAN = {"beta.devicetree.org/pwm-fan": "1"}
 
 
 def debian_13() -> Path:
@@ -43,27 +38,15 @@ def debian_13() -> Path:
 
 
 @pytest.fixture(scope="module")
-def archive() -> Iterator[Channel]:
-    with channel("bookworm", *map(built, SUITES)) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def place(cluster: ApiServer, archive: Channel) -> Iterator[Site]:
-    """A host of Debian 12 with the agent of its channel."""
-    if os.geteuid() != 0:
-        pytest.fail("a container that boots a systemd needs root")
-    debs = {f"/srv/trixie/{file.name}": file.read_bytes() for file in debian_13().iterdir()}
-    with site(built("bookworm"), cluster, files=OURS_ALONE | debs) as found:
-        found.join()
-        subscribe(found, archive)
-        found.apt("update")
-        found.apt("install dtagent")
-        found.wait_labels(BOARD)
-        found.machine.put(CONFIG, found.machine.path(CONFIG).read_text() + EDITED)
-        found.machine.run("systemctl reload dtagent", check=True)
-        found.wait_labels(BOARD | FAN)
-        yield found
+def place(subscribed: Site) -> Site:
+    """A host of Debian 12 with the agent of its channel, its configuration edited."""
+    for file in debian_13().iterdir():
+        subscribed.machine.put(f"/srv/trixie/{file.name}", file.read_bytes())
+    subscribed.apt("update")
+    subscribed.apt("install dtagent")
+    subscribed.wait_labels(BOARD)
+    subscribed.edit()
+    return subscribed
 
 
 def version(site: Site) -> str:

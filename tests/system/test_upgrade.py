@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.apiserver import ApiServer
 from tests.process import wait_for
 
-from .packages import Package
 from .paths import paths
-from .site import BOARD, Site, site
-
-CONFIG = "/etc/dtagent.toml"
-EDITED = '\n[devicetree]\nnodes = ["/", "pwm-fan"]\n'
-FAN = {"beta.devicetree.org/pwm-fan": "1"}
+from .site import BOARD, CONFIG, EDITED, FAN, Site
 
 
 @pytest.fixture(scope="module")
-def before(package: Package, cluster: ApiServer) -> Iterator[Site]:
-    """A host of the cluster with the dependencies, and without the package."""
-    with site(package, cluster) as host:
-        host.join()
-        yield host
-
-
-@pytest.fixture(scope="module")
-def untouched(before: Site) -> dict[str, tuple[int, str]]:
-    """What there is before the package comes."""
-    return paths(before.machine)
-
-
-@pytest.fixture(scope="module")
-def place(before: Site, untouched: object) -> Site:
-    """The package installed, its configuration edited by hand."""
-    before.install()
-    before.wait_labels(BOARD)
-    before.machine.put(CONFIG, before.machine.path(CONFIG).read_text() + EDITED)
-    before.machine.run("systemctl reload dtagent", check=True)
-    before.wait_labels(BOARD | FAN)
-    return before
+def place(subscribed: Site, untouched: object) -> Site:
+    """The package installed as a file, its configuration edited by hand."""
+    subscribed.install()
+    subscribed.wait_labels(BOARD)
+    subscribed.edit()
+    return subscribed
 
 
 def test_the_package_has_one_conffile(site: Site) -> None:
