@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from watchdog.observers.inotify import InotifyObserver
 
 from demo.tree import add_node, remove_node, strings
 from dtagent.agent import Agent
@@ -169,6 +170,23 @@ def test_a_folder_that_vanishes_and_comes_back_is_watched_again(
     changes.forget()
     (folder / "hat").mkdir()
     changes.expect()
+
+
+def test_a_folder_that_vanishes_while_its_watch_begins_is_missed_at_once(
+    folder: Path, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = InotifyObserver.start
+
+    def vanish(observer: InotifyObserver) -> None:
+        start(observer)
+        folder.rmdir()
+        changes.expect()  # its end was told, and is known
+
+    monkeypatch.setattr(InotifyObserver, "start", vanish)
+    overlay_watch = OverlayWatch(str(folder), changes)
+    monkeypatch.undo()
+    wait_for(lambda: overlay_watch.folder is None, "the folder's end")
+    overlay_watch.close()
 
 
 def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(

@@ -100,6 +100,7 @@ class OverlayWatch(events.FileSystemEventHandler):
                     raise TreeError(f"[overlays] path {self._configured} is not there")
                 if restart or not self._observer or self._seen != before:
                     self._stop()
+                    self.folder = folder  # before an event asks whether it is its own end
                     if folder:
                         self._start(folder)
             except (TreeError, OSError) as error:
