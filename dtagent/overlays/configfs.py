@@ -5,6 +5,7 @@ folder an overlay and `status` reads `applied`; the switch (dtbocfg) has `dtbo` 
 reads 1. Some kernels say `applied` of one that failed; that one holds no blob.
 """
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -49,8 +50,7 @@ def find(configured: str, mountinfo: Path = MOUNTINFO) -> Path | None:
 def applied(folder: Path | None) -> frozenset[str]:
     """The names of the applied overlays; dtoverlay's number before a name is not part of it."""
     try:
-        with os.scandir(folder or "") as entries:
-            found = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        found = [*folder.iterdir()] if folder else []
     except OSError:
         return frozenset()
     return frozenset(re.sub(r"\A\d+_(?=.)", "", each.name) for each in found if _is_applied(each))
@@ -64,8 +64,6 @@ def _is_applied(overlay: Path) -> bool:
 
 def _read(file: Path, size: int) -> bytes:
     """The first bytes, or none from what has gone, is of the other dialect, or is for writing."""
-    try:
-        with file.open("rb", buffering=0) as stream:
-            return stream.read(size) or b""
-    except OSError:
-        return b""
+    with contextlib.suppress(OSError), file.open("rb", buffering=0) as stream:
+        return stream.read(size) or b""
+    return b""

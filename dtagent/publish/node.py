@@ -91,7 +91,7 @@ class NodePublisher(Publisher):
                 after = api.send(request)
         self._believed = after
         true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
-        changes = patch.changes(keys, before, after)
+        changes = patch.changed(before.labels, after.labels, keys)
         return Outcome(f"Node {api.name}", changes, true, api.name, left)
 
     def _newest(self) -> Observed | None:
@@ -127,7 +127,7 @@ class NodePublisher(Publisher):
         return self._send(there, {}, patch.clearable(labels, there))
 
     def outdated(self) -> bool:
-        return self._connection.outdated()
+        return self._connection.files.changed()
 
     def close(self) -> None:
         if self._watch:

@@ -48,8 +48,7 @@ def decide(
     unique = {node.path: node for text in counted for node in chosen[text]}
     labels = _counts(unique.values(), settings, notes)
     for rule in settings.rules:
-        value = _rule_value(rule, chosen[rule.node], notes)
-        if value is not None:
+        if (value := _rule_value(rule, chosen[rule.node], notes)) is not None:
             if rule.label in labels:
                 notes.append(f"{rule.label}: its rule's value stands, not a compatible's count")
             labels[rule.label] = value
