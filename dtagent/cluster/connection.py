@@ -32,22 +32,18 @@ class Connection:
     def __init__(self, settings: NodeTable, host: Path = Path("/")) -> None:
         self.settings, self._host = settings, host
         self.files = credentials.Files()  # what the last attempt to connect depended on
-        self._api: NodeApi | None = None
+        self.opened: NodeApi | None = None
         self._choice = ""
-
-    @property
-    def is_open(self) -> bool:
-        return self._api is not None
 
     def api(self) -> NodeApi:
         """The Node; a NodeError says why it cannot be reached."""
-        if self._api:
-            return self._api
+        if self.opened:
+            return self.opened
         self.files, failures = credentials.Files(), list[errors.NodeError]()
         for source in credentials.find(self.settings.kubeconfig, self._host, self.files):
             try:
-                self._api = self._try(source)
-                return self._api
+                self.opened = self._try(source)
+                return self.opened
             except errors.NodeError as error:
                 log.debug("%s: %s", source, error)
                 failures.append(error)
@@ -75,9 +71,9 @@ class Connection:
 
     def close(self) -> None:
         """Drop it, and with it the certificate that it presents."""
-        if self._api:
-            self._api.close()
-        self._api = None
+        if self.opened:
+            self.opened.close()
+        self.opened = None
 
 
 def _node_name(transport: Transport, configured: str, source: Path, host: Path) -> str:

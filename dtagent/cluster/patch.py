@@ -13,8 +13,7 @@ from typing import Any
 from dtagent.errors import ServerError
 
 FIELD_MANAGER = "dtagent"
-NO_MANAGER = "before-first-apply"
-"""Whom the server books the fields on whose managers were lost: managedFields were reset."""
+NO_MANAGER = "before-first-apply"  # of fields whose managers were lost: managedFields were reset
 GO_LABELLER_PREFIX = "beta.devicetree.org/"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -91,12 +90,9 @@ def unwanted(desired: Labels, observed: Observed, ours: Keys = (), left: Keys = 
     Ours are those that the Node's managedFields say we applied, and `ours`, which we remember.
     The Go labeller's are under its literal prefix, whatever ours is. `left` is left alone.
     """
-    return sorted(
-        key
-        for key in observed.labels
-        if (key in observed.owned or key in ours or key.startswith(GO_LABELLER_PREFIX))
-        and not (key in desired or key in left)
-    )
+    old = {key for key in observed.labels if key.startswith(GO_LABELLER_PREFIX)}
+    there = old.union(ours, observed.owned).intersection(observed.labels)
+    return sorted(there.difference(desired, left))
 
 
 def clearable(desired: Labels, observed: Observed) -> set[str]:
@@ -105,12 +101,9 @@ def clearable(desired: Labels, observed: Observed) -> set[str]:
     After a reset of managedFields nobody owns a label. Then what we would set now, to the letter,
     was ours.
     """
-    return {
-        key
-        for key, value in observed.labels.items()
-        if key in observed.owned
-        or (desired.get(key) == value and observed.others.get(key, set()) <= {NO_MANAGER})
-    }
+    same = [key for key, value in desired.items() if observed.labels.get(key) == value]
+    nobodys = {key for key in same if observed.others.get(key, set()) <= {NO_MANAGER}}
+    return nobodys.union(observed.owned.intersection(observed.labels))
 
 
 def changed(before: Labels, after: Labels, keys: Keys | None = None) -> list[str]:

@@ -25,14 +25,14 @@ def concern(settings: Settings) -> bool:
     return bool(settings.overlays.path) or str(settings.devicetree.root) in _LIVE
 
 
-def find(configured: str, mountinfo: Path = MOUNTINFO) -> Path | None:
+def find(configured: str) -> Path | None:
     """The configured folder if it is there, else the one of whatever configfs is mounted.
 
     TreeError where a folder is, or may be, that cannot be listed.
     """
     places = [configured]
     if not configured:
-        mounts = _MOUNT.findall(mountinfo.read_text("utf-8", "surrogateescape"))
+        mounts = _MOUNT.findall(MOUNTINFO.read_text("utf-8", "surrogateescape"))
         # Blanks and backslashes in a path are octal there.
         plain = [re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), mount) for mount in mounts]
         places = [f"{mount}/device-tree/overlays" for mount in plain]

@@ -57,8 +57,7 @@ class Settle:
         self._found = found
         self._advance(start, end)
         before = found if self._published is None else self._published
-        less = [key for key, value in before.items() if _less(found.get(key), value)]
-        lost = {key: self._lost.get(key, end) for key in less}
+        lost = {key: self._lost.get(key, end) for key in before if _less(found, before, key)}
         self._lost = {key: since for key, since in lost.items() if end < self._believed(since)}
         held = {key for key in found if key in late and key not in before and self.series}
         kept = {key: before[key] for key in self._lost}
@@ -81,5 +80,6 @@ class Settle:
         return max(self._rested, min((*self.series[:1], *believed), default=math.inf))
 
 
-def _less(now: str | None, then: str) -> bool:
-    return now is None or (now.isdecimal() and then.isdecimal() and int(now) < int(then))
+def _less(found: Mapping[str, str], before: Mapping[str, str], key: str) -> bool:
+    now, then = found.get(key, ""), before[key]
+    return key not in found or (now.isdecimal() and then.isdecimal() and int(now) < int(then))

@@ -38,7 +38,7 @@ class NodePublisher(Publisher):
         self._believed: Observed | None = None  # None where the Node has to be read
 
     def publish(self, labels: Mapping[str, str]) -> Outcome:
-        kept = self._connection.is_open
+        kept = self._connection.opened
         try:
             return self._publish(labels)
         except (NodeReplacedError, UnauthorizedError) as error:
@@ -70,7 +70,7 @@ class NodePublisher(Publisher):
                 self.close()
             raise
         finally:
-            if self._changed and not self._watch and self._connection.is_open:
+            if self._changed and not self._watch and self._connection.opened:
                 self._watch = NodeWatch(self._connection.api(), self._changed)
 
     def _send(
@@ -114,7 +114,7 @@ class NodePublisher(Publisher):
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""
-        if self._tells and self._connection.is_open:
+        if self._tells and self._connection.opened:
             try:
                 api = self._connection.api()
                 api.create_event(node_event(api.name, reason, message))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from dtagent import names
 from dtagent.config.settings import Rule, Settings
-from dtagent.names import Selector
 from dtagent.tree.devicetree import Node
 
 MAX_LABELS = 256
@@ -66,7 +65,7 @@ def decide(
 
 def select(nodes: Iterable[Node], selectors: Iterable[str]) -> dict[str, list[Node]]:
     """For each selector the nodes that it chooses, in one walk and in the tree's order."""
-    parsed = [Selector.parse(text) for text in dict.fromkeys(selectors)]
+    parsed = [names.Selector.parse(text) for text in dict.fromkeys(selectors)]
     by_compatible = any(selector.kind == "compatible" for selector in parsed)
     chosen: dict[str, list[Node]] = {selector.text: [] for selector in parsed}
     for node in nodes:
@@ -85,7 +84,7 @@ def _near(text: str, nodes: Iterable[Node]) -> str:
     """What a selector may have been meant to be, as the end of a note."""
     import difflib  # 0.2 MiB, and not the agent's
 
-    kind = Selector.parse(text).kind
+    kind = names.Selector.parse(text).kind
     if kind == "compatible":
         words = {word for node in nodes for word in node.strings(kind)}
     else:  # a unit address is not misspelt: `gpu` stands for gpu@57000000
