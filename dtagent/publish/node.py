@@ -114,9 +114,8 @@ class NodePublisher(Publisher):
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""
-        if self._tells and self._connection.opened:
+        if self._tells and (api := self._connection.opened):
             try:
-                api = self._connection.api()
                 api.create_event(node_event(api.name, reason, message))
             except NodeError as error:
                 log.debug("no Event: %s", error)

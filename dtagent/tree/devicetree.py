@@ -33,8 +33,10 @@ T = TypeVar("T")
 class Node:
     """One node; `properties` are names alone, and the bytes are read when `get` asks."""
 
-    def __init__(self, tree: "LiveTree", path: str, parent: "Node | None", names: list[str]) -> None:
-        self.path, self.name, self.properties = path, path.rpartition("/")[2], names
+    def __init__(
+        self, tree: "LiveTree", path: str, parent: "Node | None", properties: list[str]
+    ) -> None:
+        self.path, self.name, self.properties = path, path.rpartition("/")[2], properties
         self._tree, self._parent = tree, parent
 
     def get(self, name: str) -> bytes | None:
