@@ -123,7 +123,7 @@ class Agent:
     def _scan(self, resync: bool) -> None:
         """Read the tree. What fails publishes nothing: the labels stay as they are."""
         self._status.update()  # what could not be written before
-        if self._watch and (self._settle.last or (resync and not self._watch.folder)):
+        if self._watch and (len(self._settle.series) == 1 or (resync and not self._watch.folder)):
             self._watch.restart()  # a folder that it overlooked, or was not told of
         start = self._clock()
         applied = configfs.applied(self._watch.folder) if self._watch else frozenset()
@@ -163,7 +163,7 @@ class Agent:
             why = ", ".join(causes) or "the devicetree changed"
             changed = f"; it changed {', '.join(patch.changed(self._labels, wanted)) or 'no label'}"
         self._reconciler.want(wanted, resync, why)
-        if self._settle.over or self._labels is None:
+        if not self._settle.series or self._labels is None:
             for name, what in sorted(moved):
                 kind = journal.OVERLAY_APPLIED if name in applied else journal.OVERLAY_GONE
                 extra = journal.event(kind, overlay=name)

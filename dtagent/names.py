@@ -39,10 +39,8 @@ def label_value_problem(value: str) -> str | None:
 def _name_problem(name: str, what: str) -> str | None:
     if len(name) <= NAME_MAX and _NAME.match(name):
         return None
-    return (
-        f"{quoted(name)} is no {what}: up to {NAME_MAX} letters, digits, '-', '_' or '.', "
-        "with a letter or digit at both ends"
-    )
+    rule = f"up to {NAME_MAX} letters, digits, '-', '_' or '.', with a letter or digit at both ends"
+    return f"{quoted(name)} is no {what}: {rule}"
 
 
 def prefix_problem(prefix: str) -> str | None:

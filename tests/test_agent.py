@@ -86,7 +86,7 @@ class World(Publisher):
 
     def outdated(self) -> bool:
         """As the publisher of a Node answers, which connects by this kubeconfig."""
-        return self.connection.outdated()
+        return self.connection.files.changed()
 
     def run(self) -> None:
         events: queue.SimpleQueue[Happening] = self  # type: ignore[assignment]
@@ -176,7 +176,8 @@ def test_a_clock_that_is_set_cuts_the_wait_short(
         nonlocal wall
         world.away, wall = False, 1.8e9
 
-    monkeypatch.setattr(credentials, "clock_offset", lambda: wall)
+    clock = SimpleNamespace(time=lambda: wall, monotonic=lambda: 0.0)
+    monkeypatch.setattr(credentials, "time", clock)
     heals_at_once(world, set_clock)
 
 

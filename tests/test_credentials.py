@@ -60,6 +60,8 @@ def refusal(file: Path) -> str:
     [
         ("a: [", "FILE, line 1: not YAML"),
         ("a: 1\nb: 2: 3\n", "FILE, line 2: not YAML"),
+        ("a: !!bool none", "FILE: not YAML"),
+        ("a: !!int ''", "FILE: not YAML"),
         ("", "FILE: not a kubeconfig"),
         ("{}", "FILE: has no context None"),
         ("current-context: x", "FILE: has no context 'x'"),

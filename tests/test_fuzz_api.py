@@ -176,7 +176,7 @@ def test_any_answer_about_a_node_is_a_node_or_a_node_error(
                 continue
             keys = patch.unwanted(desired, observed)
             json.dumps([each.body for each in patch.plan("n", desired, observed, keys)])
-            patch.changes(desired, observed, observed)
+            patch.changed(observed.labels, observed.labels, desired)
             patch.clearable(desired, observed)
 
 

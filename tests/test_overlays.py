@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from watchdog.observers.inotify import InotifyObserver
 
 from demo.tree import add_node, remove_node, strings
 from dtagent.agent import Agent
@@ -109,20 +110,28 @@ def test_what_is_applied_and_holds_a_blob_counts(folder: Path) -> None:
     assert configfs.applied(None) == configfs.applied(folder / "none") == frozenset()
 
 
-def test_configfs_is_found_by_its_type_wherever_it_is_mounted(tmp_path: Path) -> None:
+@pytest.fixture
+def mountinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stands for the kernel's list of mounts."""
+    monkeypatch.setattr(configfs, "MOUNTINFO", tmp_path / "mountinfo")
+    return tmp_path / "mountinfo"
+
+
+def test_configfs_is_found_by_its_type_wherever_it_is_mounted(
+    tmp_path: Path, mountinfo: Path
+) -> None:
     mount = tmp_path / "a config"
-    mountinfo = tmp_path / "mountinfo"
     escaped = str(mount).replace(" ", "\\040")
     mountinfo.write_text(
         "22 1 0:21 / /proc rw - proc proc rw\n"
         f"30 22 0:31 /sub /bind rw - configfs configfs rw\n"
         f"31 22 0:31 / {escaped} rw,nosuid shared:1 - configfs configfs rw\n"
     )
-    assert configfs.find("", mountinfo) is None
+    assert configfs.find("") is None
     (mount / "device-tree" / "overlays").mkdir(parents=True)
-    assert configfs.find("", mountinfo) == mount / "device-tree" / "overlays"
-    assert configfs.find(str(tmp_path), mountinfo) == tmp_path
-    assert configfs.find(str(tmp_path / "none"), mountinfo) is None
+    assert configfs.find("") == mount / "device-tree" / "overlays"
+    assert configfs.find(str(tmp_path)) == tmp_path
+    assert configfs.find(str(tmp_path / "none")) is None
 
 
 def test_an_overlay_that_comes_or_goes_is_told(
@@ -171,13 +180,29 @@ def test_a_folder_that_vanishes_and_comes_back_is_watched_again(
     changes.expect()
 
 
+def test_a_folder_that_vanishes_while_its_watch_begins_is_missed_at_once(
+    folder: Path, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = InotifyObserver.start
+
+    def vanish(observer: InotifyObserver) -> None:
+        start(observer)
+        folder.rmdir()
+        changes.expect()  # its end was told, and is known
+
+    monkeypatch.setattr(InotifyObserver, "start", vanish)
+    overlay_watch = OverlayWatch(str(folder), changes)
+    monkeypatch.undo()
+    wait_for(lambda: overlay_watch.folder is None, "the folder's end")
+    overlay_watch.close()
+
+
 def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(
-    tmp_path: Path, changes: Changes
+    tmp_path: Path, changes: Changes, mountinfo: Path
 ) -> None:
     """As when a driver's module is loaded into a configfs that was mounted before it."""
-    mountinfo = tmp_path / "mountinfo"
     mountinfo.write_text(f"31 22 0:31 / {tmp_path} rw - configfs configfs rw\n")
-    overlay_watch = OverlayWatch("", changes, mountinfo)
+    overlay_watch = OverlayWatch("", changes)
     assert overlay_watch.folder is None
     assert changes.silent()
     folder = tmp_path / "device-tree" / "overlays"
@@ -266,9 +291,9 @@ def test_a_folder_that_cannot_be_listed_is_one_warning_and_looked_for_again(
     finds: list[bool] = []
     find = configfs.find
 
-    def counted(configured: str, mountinfo: Path) -> Path | None:
+    def counted(configured: str) -> Path | None:
         finds.append(True)
-        return find(configured, mountinfo)
+        return find(configured)
 
     monkeypatch.setattr(configfs, "find", counted)
     warning = f"{closed}: Permission denied; dtagent must be able to list the overlays' folder: "

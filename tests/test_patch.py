@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dtagent.cluster.patch import APPLY, MERGE, Observed, Patch, changes, clearable, plan, unwanted
+from dtagent.cluster.patch import APPLY, MERGE, Observed, Patch, changed, clearable, plan, unwanted
 
 P = "beta.devicetree.org/"
 
@@ -84,9 +84,11 @@ def test_clear_takes_ours_alone() -> None:
 
 
 def test_changes_are_what_the_answer_shows() -> None:
-    before = observed({"a": "1", "b": "1", "c": "1", "theirs": "1"})
-    after = observed({"a": "1", "b": "2", "d": "1"})
-    assert changes(["a", "b", "c", "d"], before, after) == ["+b=2", "+d=1", "-c"]
+    before = {"a": "1", "b": "1", "c": "1", "theirs": "1"}
+    after = {"a": "1", "b": "2", "d": "1"}
+    assert changed(before, after, ["a", "b", "c", "d"]) == ["+b=2", "+d=1", "-c"]
+    assert changed(before, after) == ["+b=2", "+d=1", "-c", "-theirs"]
+    assert changed(before, after, []) == []
 
 
 def test_ownership_is_read_from_managed_fields() -> None:

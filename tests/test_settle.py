@@ -50,7 +50,7 @@ def quiet() -> Settle:
     """One whose first series is over, long ago."""
     settle = Settle(-100.0)
     settle.scanned(-50.0, -50.0, {})
-    assert settle.over
+    assert not settle.series
     return settle
 
 
@@ -58,7 +58,7 @@ def test_points_are_at_once_then_each_a_quarter_as_far_again_to_ten_seconds() ->
     for settle in (Settle(100.0), quiet()):
         settle.begin(100.0)
         times = scans(settle, 100.0)
-        assert settle.over
+        assert not settle.series
         assert times == pytest.approx(POINTS, abs=1e-5)
         assert times[:4] == pytest.approx([0, 0.020, 0.025, 0.03125], abs=1e-5)
         assert times[-1] == 10.0
@@ -69,7 +69,7 @@ def test_the_last_scan_is_known_before_it_is_made() -> None:
     settle = Settle(0.0)
     seen = []
     while settle.due < math.inf:
-        seen.append(settle.last)
+        seen.append(len(settle.series) == 1)
         look(settle, settle.due, {})
     assert seen == [False] * (len(POINTS) - 1) + [True]
 

@@ -31,36 +31,32 @@ class Connection:
 
     def __init__(self, settings: NodeTable, host: Path = Path("/")) -> None:
         self.settings, self._host = settings, host
-        self._api: NodeApi | None = None
-        self._files, self._choice = credentials.Files(), ""
-
-    @property
-    def is_open(self) -> bool:
-        return self._api is not None
+        self.files = credentials.Files()  # what the last attempt to connect depended on
+        self.opened: NodeApi | None = None
+        self._choice = ""
 
     def api(self) -> NodeApi:
         """The Node; a NodeError says why it cannot be reached."""
-        if self._api:
-            return self._api
-        self._files, failures = credentials.Files(), list[errors.NodeError]()
-        for source in credentials.find(self.settings.kubeconfig, self._host, self._files):
+        if self.opened:
+            return self.opened
+        self.files, failures = credentials.Files(), list[errors.NodeError]()
+        for source in credentials.find(self.settings.kubeconfig, self._host, self.files):
             try:
-                self._api = self._try(source)
-                return self._api
+                self.opened = self._try(source)
+                return self.opened
             except errors.NodeError as error:
                 log.debug("%s: %s", source, error)
                 failures.append(error)
         if not failures:
-            raise errors.CredentialsError(
-                "no kubeconfig of a node found: this host runs no known Kubernetes, or it is not "
-                "up yet; [node] kubeconfig names one"
-            )
+            why = "this host runs no known Kubernetes, or it is not up yet"
+            remedy = "[node] kubeconfig names one"
+            raise errors.CredentialsError(f"no kubeconfig of a node found: {why}; {remedy}")
         first = failures[0]  # whose kind stands
         first.args = ("; ".join(map(str, failures)),)
         raise first
 
     def _try(self, source: Path) -> NodeApi:
-        loaded = credentials.load(source, self._files)
+        loaded = credentials.load(source, self.files)
         transport = Transport(loaded)
         try:
             name = _node_name(transport, self.settings.name, source, self._host)
@@ -73,15 +69,11 @@ class Connection:
         self._choice = choice
         return NodeApi(transport, loaded, name)
 
-    def outdated(self) -> bool:
-        """Whether what the last attempt to connect depended on has changed."""
-        return self._files.changed()
-
     def close(self) -> None:
         """Drop it, and with it the certificate that it presents."""
-        if self._api:
-            self._api.close()
-        self._api = None
+        if self.opened:
+            self.opened.close()
+        self.opened = None
 
 
 def _node_name(transport: Transport, configured: str, source: Path, host: Path) -> str:
@@ -94,19 +86,17 @@ def _node_name(transport: Transport, configured: str, source: Path, host: Path) 
         answer = transport.request("POST", _REVIEW, review, {"Content-Type": "application/json"})
         user = str(table(answer, "status", "userInfo").get("username", ""))
     except errors.UnauthorizedError as error:
-        raise errors.UnauthorizedError(
-            f"{source}: the server does not accept this credential (401): it has expired, or is "
-            "another cluster's"
-        ) from error
+        text = f"{source}: the server does not accept this credential (401)"
+        why = "it has expired, or is another cluster's"
+        raise errors.UnauthorizedError(f"{text}: {why}") from error
     except (errors.NodeMissingError, errors.ForbiddenError) as error:
         refused = _REFUSED.search(str(error))  # else it may be a server that starts
         user = refused[1] if refused else ""
     own = user.removeprefix(_NODE_USER) if user.startswith(_NODE_USER) else ""
     if configured and own and configured != own:
-        raise errors.CredentialsError(
-            f"{source} is the credential of Node {own}, and [node] name says {configured}; "
-            "leave the name empty, or give the kubeconfig of that Node"
-        )
+        text = f"{source} is the credential of Node {own}, and [node] name says {configured}"
+        remedy = "leave the name empty, or give the kubeconfig of that Node"
+        raise errors.CredentialsError(f"{text}; {remedy}")
     return configured or own or _same_boot(transport, user, host)
 
 
@@ -125,7 +115,6 @@ def _same_boot(transport: Transport, user: str, host: Path) -> str:
     except OSError as error:
         raise errors.CredentialsError(f"this host's boot_id: {error.strerror}; {remedy}") from error
     if table(node, "status", "nodeInfo").get("bootID") != boot:
-        raise errors.CredentialsError(
-            f"the credential is {user or 'somebody'}'s and Node {name} is not this host; {remedy}"
-        )
+        text = f"the credential is {user or 'somebody'}'s and Node {name} is not this host"
+        raise errors.CredentialsError(f"{text}; {remedy}")
     return name

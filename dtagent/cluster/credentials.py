@@ -46,14 +46,14 @@ class Files:
 
     def __init__(self) -> None:
         self._then: dict[Path, tuple[int, ...]] = {}
-        self._offset = clock_offset()
+        self._booted = time.time() - time.monotonic()  # or so; it moves when the clock is set
 
     def changed(self) -> bool:
         """Whether a file has been written, replaced, removed or made since, or the clock set.
 
         A board without a clock boots in the past, where every certificate is not yet valid.
         """
-        stepped = abs(clock_offset() - self._offset) > CLOCK_STEP
+        stepped = abs(time.time() - time.monotonic() - self._booted) > CLOCK_STEP
         return stepped or any(_fingerprint(file) != then for file, then in self._then.items())
 
     def note(self, file: Path) -> bool:
@@ -86,18 +86,13 @@ class Files:
         try:
             said = yaml.safe_load(self.read(file))
         # PyYAML's own of numbers of 5,000 digits, the 30th of February, ill-formed tags and nesting
-        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f", line {mark.line + 1}" if mark else ""
             raise CredentialsError(f"{file}{where}: not YAML") from error
         if not isinstance(said, dict):
             raise CredentialsError(f"{file}: not a kubeconfig")
         return said
-
-
-def clock_offset() -> float:
-    """Seconds of the wall clock beyond the monotonic one: they part only when somebody sets it."""
-    return time.time() - time.monotonic()
 
 
 def _fingerprint(file: Path) -> tuple[int, ...]:

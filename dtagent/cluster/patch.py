@@ -13,12 +13,12 @@ from typing import Any
 from dtagent.errors import ServerError
 
 FIELD_MANAGER = "dtagent"
-NO_MANAGER = "before-first-apply"
-"""Whom the server books the fields on whose managers were lost: managedFields were reset."""
+NO_MANAGER = "before-first-apply"  # of fields whose managers were lost: managedFields were reset
 GO_LABELLER_PREFIX = "beta.devicetree.org/"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 Keys = Collection[str]
+Labels = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Observed:
     """
 
     uid: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
     owned: frozenset[str] = frozenset()
     others: Mapping[str, frozenset[str]] = field(default_factory=dict)
     version: int = field(default=0, compare=False)
@@ -65,7 +65,7 @@ class Patch:
     body: Mapping[str, Any]
 
 
-def plan(name: str, desired: Mapping[str, str], observed: Observed, keys: Keys) -> list[Patch]:
+def plan(name: str, desired: Labels, observed: Observed, keys: Keys) -> list[Patch]:
     """The patches that make the Node's labels the desired ones; none where they are already.
 
     Of `keys` none but the desired stays. What only another manager keeps on the Node goes first:
@@ -84,43 +84,30 @@ def plan(name: str, desired: Mapping[str, str], observed: Observed, keys: Keys) 
     return patches
 
 
-def unwanted(
-    desired: Mapping[str, str], observed: Observed, ours: Keys = (), left_alone: Keys = ()
-) -> list[str]:
+def unwanted(desired: Labels, observed: Observed, ours: Keys = (), left: Keys = ()) -> list[str]:
     """The keys on the Node that are to go: ours, and what the Go labeller left.
 
     Ours are those that the Node's managedFields say we applied, and `ours`, which we remember.
-    The Go labeller's are under its literal prefix, whatever ours is. None is `left_alone`.
+    The Go labeller's are under its literal prefix, whatever ours is. `left` is left alone.
     """
-    return sorted(
-        key
-        for key in observed.labels
-        if (key in observed.owned or key in ours or key.startswith(GO_LABELLER_PREFIX))
-        and not (key in desired or key in left_alone)
-    )
+    old = {key for key in observed.labels if key.startswith(GO_LABELLER_PREFIX)}
+    there = old.union(ours, observed.owned).intersection(observed.labels)
+    return sorted(there.difference(desired, left))
 
 
-def clearable(desired: Mapping[str, str], observed: Observed) -> set[str]:
+def clearable(desired: Labels, observed: Observed) -> set[str]:
     """The keys that `clear` takes off: ours, and no other's.
 
     After a reset of managedFields nobody owns a label. Then what we would set now, to the letter,
     was ours.
     """
-    return {
-        key
-        for key, value in observed.labels.items()
-        if key in observed.owned
-        or (desired.get(key) == value and observed.others.get(key, set()) <= {NO_MANAGER})
-    }
+    same = [key for key, value in desired.items() if observed.labels.get(key) == value]
+    nobodys = {key for key in same if observed.others.get(key, set()) <= {NO_MANAGER}}
+    return nobodys.union(observed.owned.intersection(observed.labels))
 
 
-def changes(keys: Keys, before: Observed, after: Observed) -> list[str]:
-    """What was altered on the Node of these keys, for a log line: `+key=value` and `-key`."""
-    labels = [{k: v for k, v in state.labels.items() if k in keys} for state in (before, after)]
-    return changed(*labels)
-
-
-def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """The difference of two sets of labels: `+key=value` for new and other values, `-key`."""
-    added = [f"+{key}={value}" for key, value in after.items() if before.get(key) != value]
-    return sorted(added) + sorted(f"-{key}" for key in before if key not in after)
+def changed(before: Labels, after: Labels, keys: Keys | None = None) -> list[str]:
+    """How labels differ: `+key=value` for new and other values, `-key`; of `keys` or of all."""
+    every = sorted({*before, *after} if keys is None else keys)
+    added = [f"+{k}={after[k]}" for k in every if k in after and before.get(k) != after[k]]
+    return added + [f"-{k}" for k in every if k in before and k not in after]

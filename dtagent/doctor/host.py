@@ -174,7 +174,7 @@ def permission(devicetree: Labels, identity: NodeApi, node: patch.Observed) -> t
 
 def changes(devicetree: Labels, node: patch.Observed) -> tuple[None, str]:
     keys = {*devicetree.labels, *patch.unwanted(devicetree.labels, node)}
-    due = patch.changes(keys, node, patch.Observed(labels=devicetree.labels))
+    due = patch.changed(node.labels, devicetree.labels, keys)
     return None, f"due on the Node: {', '.join(due) or 'none'}"
 
 

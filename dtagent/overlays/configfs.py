@@ -5,6 +5,7 @@ folder an overlay and `status` reads `applied`; the switch (dtbocfg) has `dtbo` 
 reads 1. Some kernels say `applied` of one that failed; that one holds no blob.
 """
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -24,14 +25,14 @@ def concern(settings: Settings) -> bool:
     return bool(settings.overlays.path) or str(settings.devicetree.root) in _LIVE
 
 
-def find(configured: str, mountinfo: Path = MOUNTINFO) -> Path | None:
+def find(configured: str) -> Path | None:
     """The configured folder if it is there, else the one of whatever configfs is mounted.
 
     TreeError where a folder is, or may be, that cannot be listed.
     """
     places = [configured]
     if not configured:
-        mounts = _MOUNT.findall(mountinfo.read_text("utf-8", "surrogateescape"))
+        mounts = _MOUNT.findall(MOUNTINFO.read_text("utf-8", "surrogateescape"))
         # Blanks and backslashes in a path are octal there.
         plain = [re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), mount) for mount in mounts]
         places = [f"{mount}/device-tree/overlays" for mount in plain]
@@ -49,8 +50,7 @@ def find(configured: str, mountinfo: Path = MOUNTINFO) -> Path | None:
 def applied(folder: Path | None) -> frozenset[str]:
     """The names of the applied overlays; dtoverlay's number before a name is not part of it."""
     try:
-        with os.scandir(folder or "") as entries:
-            found = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        found = [*folder.iterdir()] if folder else []
     except OSError:
         return frozenset()
     return frozenset(re.sub(r"\A\d+_(?=.)", "", each.name) for each in found if _is_applied(each))
@@ -64,8 +64,6 @@ def _is_applied(overlay: Path) -> bool:
 
 def _read(file: Path, size: int) -> bytes:
     """The first bytes, or none from what has gone, is of the other dialect, or is for writing."""
-    try:
-        with file.open("rb", buffering=0) as stream:
-            return stream.read(size) or b""
-    except OSError:
-        return b""
+    with contextlib.suppress(OSError), file.open("rb", buffering=0) as stream:
+        return stream.read(size) or b""
+    return b""

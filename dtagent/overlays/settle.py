@@ -35,7 +35,8 @@ class Settle:
 
     def begin(self, now: float) -> None:
         """An event: scan from the first point, and what is gone may be on its way back."""
-        self._origin, self._series = now, [now + point for point in POINTS]
+        self._origin = now
+        self.series = [now + point for point in POINTS]  # when to scan yet; empty once it is over
 
     def failed(self, start: float, end: float) -> None:
         """A scan came to nothing: what was gone has to be seen so from the beginning."""
@@ -51,14 +52,14 @@ class Settle:
         one stays as it was published until it has been so for DEBOUNCE since the last event or
         change, or for DEBOUNCE_MAX.
         """
-        if self._found not in (None, found) and not self.over:
+        if self._found not in (None, found) and self.series:
             self.begin(start)
         self._found = found
         self._advance(start, end)
         before = found if self._published is None else self._published
         lost = {key: self._lost.get(key, end) for key in before if _less(found, before, key)}
         self._lost = {key: since for key, since in lost.items() if end < self._believed(since)}
-        held = {key for key in found if key in late and key not in before and not self.over}
+        held = {key for key in found if key in late and key not in before and self.series}
         kept = {key: before[key] for key in self._lost}
         self._published = {key: found[key] for key in found if key not in held} | kept
         return dict(self._published)
@@ -66,26 +67,17 @@ class Settle:
     def _advance(self, start: float, end: float) -> None:
         factor = REST_SOON if start < self._origin + SOON else REST
         self._rested = end + factor * (end - start)
-        self._series = [at for at in self._series if at > start]
+        self.series = [at for at in self.series if at > start]
 
     def _believed(self, since: float) -> float:
         """When to believe a loss."""
         return min(max(since, self._origin) + DEBOUNCE, since + DEBOUNCE_MAX)
 
     @property
-    def over(self) -> bool:
-        return not self._series
-
-    @property
-    def last(self) -> bool:
-        """Whether the next scan is the last of the series."""
-        return len(self._series) == 1
-
-    @property
     def due(self) -> float:
         """When to scan next, for the series or for a loss; infinite when there is neither."""
         believed = map(self._believed, self._lost.values())
-        return max(self._rested, min((*self._series[:1], *believed), default=math.inf))
+        return max(self._rested, min((*self.series[:1], *believed), default=math.inf))
 
 
 def _less(found: Mapping[str, str], before: Mapping[str, str], key: str) -> bool:

@@ -39,11 +39,9 @@ log = logging.getLogger(__name__)
 class OverlayWatch(events.FileSystemEventHandler):
     """Calls `changed` from threads of its own whenever an overlay may have come or gone."""
 
-    def __init__(
-        self, configured: str, changed: Callable[[], None], mountinfo: Path = configfs.MOUNTINFO
-    ) -> None:
+    def __init__(self, configured: str, changed: Callable[[], None]) -> None:
         self.folder: Path | None = None  # where the overlays are now, if there are any here
-        self._configured, self._changed, self._mountinfo = configured, changed, mountinfo
+        self._configured, self._changed = configured, changed
         self._lock = threading.Lock()  # of all that `restart` sets, which two threads call
         self._observer: InotifyObserver | None = None
         self._seen: tuple[object, ...] = ()  # the folder, and what is in it while not watched
@@ -76,7 +74,7 @@ class OverlayWatch(events.FileSystemEventHandler):
         self._changed()
 
     def _run(self) -> None:
-        with self._mountinfo.open() as mounts:
+        with configfs.MOUNTINFO.open() as mounts:
             while True:
                 woken, _, _ = select.select([self._wake], [], [mounts], self._wait)
                 if woken:
@@ -91,7 +89,7 @@ class OverlayWatch(events.FileSystemEventHandler):
             before, self._seen, self._wait = self._seen, (), None
             folder, level, text = None, logging.INFO, _NONE
             try:
-                if folder := configfs.find(self._configured, self._mountinfo):
+                if folder := configfs.find(self._configured):
                     status = folder.stat()
                     self._seen = folder, status.st_dev, status.st_ino
                     level = NOTICE if self._said else logging.INFO
@@ -100,6 +98,7 @@ class OverlayWatch(events.FileSystemEventHandler):
                     raise TreeError(f"[overlays] path {self._configured} is not there")
                 if restart or not self._observer or self._seen != before:
                     self._stop()
+                    self.folder = folder  # before an event asks whether it is its own end
                     if folder:
                         self._start(folder)
             except (TreeError, OSError) as error:

@@ -37,6 +37,6 @@ class DryRun(Publisher):
         changes: list[str] = []
         if text != self._printed:
             print(text, flush=True)
-            changes = patch.changes(keys, before, Observed(labels=labels))
+            changes = patch.changed(before.labels, labels, keys)
         self._printed = text
         return Outcome(f"dry run for Node {name}", changes, labels)

@@ -38,7 +38,7 @@ class NodePublisher(Publisher):
         self._believed: Observed | None = None  # None where the Node has to be read
 
     def publish(self, labels: Mapping[str, str]) -> Outcome:
-        kept = self._connection.is_open
+        kept = self._connection.opened
         try:
             return self._publish(labels)
         except (NodeReplacedError, UnauthorizedError) as error:
@@ -70,7 +70,7 @@ class NodePublisher(Publisher):
                 self.close()
             raise
         finally:
-            if self._changed and not self._watch and self._connection.is_open:
+            if self._changed and not self._watch and self._connection.opened:
                 self._watch = NodeWatch(self._connection.api(), self._changed)
 
     def _send(
@@ -91,7 +91,7 @@ class NodePublisher(Publisher):
                 after = api.send(request)
         self._believed = after
         true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
-        changes = patch.changes(keys, before, after)
+        changes = patch.changed(before.labels, after.labels, keys)
         return Outcome(f"Node {api.name}", changes, true, api.name, left)
 
     def _newest(self) -> Observed | None:
@@ -114,9 +114,8 @@ class NodePublisher(Publisher):
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""
-        if self._tells and self._connection.is_open:
+        if self._tells and (api := self._connection.opened):
             try:
-                api = self._connection.api()
                 api.create_event(node_event(api.name, reason, message))
             except NodeError as error:
                 log.debug("no Event: %s", error)
@@ -127,7 +126,7 @@ class NodePublisher(Publisher):
         return self._send(there, {}, patch.clearable(labels, there))
 
     def outdated(self) -> bool:
-        return self._connection.outdated()
+        return self._connection.files.changed()
 
     def close(self) -> None:
         if self._watch:

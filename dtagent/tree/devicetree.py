@@ -41,11 +41,7 @@ class Node:
 
     def get(self, name: str) -> bytes | None:
         """The property's bytes as in the blob, or None where the node does not have it."""
-        if name not in self.properties:
-            return None
-        value = self._tree.read(self.path, name)
-        self._tree.take(len(value))
-        return value
+        return self._tree.read(self.path, name) if name in self.properties else None
 
     def strings(self, name: str) -> list[str]:
         """A `<stringlist>` property; bytes that are not UTF-8 stay, as surrogates."""
@@ -82,10 +78,7 @@ class LiveTree:
     """
 
     def __init__(self, place: Path) -> None:
-        self._place = str(place)
-
-    def __str__(self) -> str:
-        return one_line(self._place)
+        self._place, self._shown = str(place), one_line(str(place))
 
     def __iter__(self) -> Iterator[Node]:
         self._room = SCAN_MAX
@@ -103,7 +96,7 @@ class LiveTree:
         """Count what a scan holds in memory."""
         self._room -= size
         if self._room < 0:
-            raise TreeError(f"{self}: more than {SCAN_MAX} bytes; no devicetree is so large")
+            raise TreeError(f"{self._shown}: more than {SCAN_MAX} bytes; no devicetree is so large")
 
     def listing(self, path: str) -> tuple[list[str], list[str]]:
         """The names of a node's properties, and those of its children."""
@@ -119,13 +112,13 @@ class LiveTree:
         except OSError as error:
             if path != "/" or error.errno not in _GONE:
                 raise
-            text = f"no devicetree at {self}: {_NO_TREE}"
+            text = f"no devicetree at {self._shown}: {_NO_TREE}"
             if error.errno == errno.ENOTDIR:
-                text = f"{self}: not a folder; --root wants a live tree (a DTB is --dtb)"
+                text = f"{self._shown}: not a folder; --root wants a live tree (a DTB is --dtb)"
             raise TreeError(text) from error
         if path == "/" and not properties:
             # The kernel gives each node a `name`: this is a mount point, or the folder above.
-            raise TreeError(f"no devicetree at {self}: a folder without one property")
+            raise TreeError(f"no devicetree at {self._shown}: a folder without one property")
         return properties, children
 
     def read(self, path: str, name: str) -> bytes:
@@ -141,6 +134,7 @@ class LiveTree:
             os.close(fd)
         if len(value) > PROPERTY_MAX:
             raise TreeError(f"{one_line(place)}: larger than {PROPERTY_MAX} bytes")
+        self.take(len(value))
         return value
 
 
@@ -161,17 +155,17 @@ class Blob(LiveTree):
             what = "pip install 'dtagent[dtb]', or apt install python3-libfdt"
             raise TreeError(f"reading a DTB needs pylibfdt: {what}") from error
         except OSError as error:
-            raise TreeError(f"{self}: {error.strerror}") from error
+            raise TreeError(f"{self._shown}: {error.strerror}") from error
         if len(data) > BLOB_MAX:
-            raise TreeError(f"{self}: larger than {BLOB_MAX} bytes; no DTB is")
+            raise TreeError(f"{self._shown}: larger than {BLOB_MAX} bytes; no DTB is")
         # libfdt wants the 40 bytes of a header before it can say that they are none.
         if len(data) < 40 or libfdt.fdt_check_full(bytearray(data), len(data)) != 0:
-            raise TreeError(f"{self}: not a whole DTB (a live tree's folder is --root)")
+            raise TreeError(f"{self._shown}: not a whole DTB (a live tree's folder is --root)")
         try:
             self._tables = {"/": self._table(libfdt.FdtRo(data), libfdt.QUIET_NOTFOUND)}
         except (libfdt.FdtException, SystemError, UnicodeError) as error:
             # The check lets pass a blob without a node, and names that pylibfdt cannot decode.
-            raise TreeError(f"{self}: not a DTB that libfdt can read") from error
+            raise TreeError(f"{self._shown}: not a DTB that libfdt can read") from error
 
     def listing(self, path: str) -> tuple[list[str], list[str]]:
         table, base = self._tables[path], path.rstrip("/")
@@ -208,7 +202,7 @@ class Blob(LiveTree):
             if file and file not in table:
                 table[file] = item
                 return
-        raise TreeError(f"{self}: {quoted(name)}: {TWINS_MAX + 2} of that name in one node")
+        raise TreeError(f"{self._shown}: {quoted(name)}: {TWINS_MAX + 2} of that name in one node")
 
 
 def scan(tree: LiveTree, decide: Callable[[Iterable[Node]], T]) -> T:
@@ -220,11 +214,9 @@ def scan(tree: LiveTree, decide: Callable[[Iterable[Node]], T]) -> T:
         try:
             return decide(tree)
         except OSError as error:
-            place = one_line(str(error.filename))
+            place, what = one_line(str(error.filename)), error.strerror
             if error.errno not in _GONE:
                 # ENAMETOOLONG among them: a kernel's tree ends 64 nodes down (FDT_MAX_DEPTH).
-                what = f"{error.strerror}; the devicetree cannot be read"
-                raise TreeError(f"{place}: {what}") from error
-    raise TreeError(
-        f"{place}: gone in mid-scan, {ATTEMPTS} times in a row; the tree keeps changing"
-    )
+                raise TreeError(f"{place}: {what}; the devicetree cannot be read") from error
+    what = f"gone in mid-scan, {ATTEMPTS} times in a row; the tree keeps changing"
+    raise TreeError(f"{place}: {what}")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from dtagent import names
 from dtagent.config.settings import Rule, Settings
-from dtagent.names import Selector
 from dtagent.tree.devicetree import Node
 
 MAX_LABELS = 256
@@ -48,8 +47,7 @@ def decide(
     unique = {node.path: node for text in counted for node in chosen[text]}
     labels = _counts(unique.values(), settings, notes)
     for rule in settings.rules:
-        value = _rule_value(rule, chosen[rule.node], notes)
-        if value is not None:
+        if (value := _rule_value(rule, chosen[rule.node], notes)) is not None:
             if rule.label in labels:
                 notes.append(f"{rule.label}: its rule's value stands, not a compatible's count")
             labels[rule.label] = value
@@ -67,7 +65,7 @@ def decide(
 
 def select(nodes: Iterable[Node], selectors: Iterable[str]) -> dict[str, list[Node]]:
     """For each selector the nodes that it chooses, in one walk and in the tree's order."""
-    parsed = [Selector.parse(text) for text in dict.fromkeys(selectors)]
+    parsed = [names.Selector.parse(text) for text in dict.fromkeys(selectors)]
     by_compatible = any(selector.kind == "compatible" for selector in parsed)
     chosen: dict[str, list[Node]] = {selector.text: [] for selector in parsed}
     for node in nodes:
@@ -86,7 +84,7 @@ def _near(text: str, nodes: Iterable[Node]) -> str:
     """What a selector may have been meant to be, as the end of a note."""
     import difflib  # 0.2 MiB, and not the agent's
 
-    kind = Selector.parse(text).kind
+    kind = names.Selector.parse(text).kind
     if kind == "compatible":
         words = {word for node in nodes for word in node.strings(kind)}
     else:  # a unit address is not misspelt: `gpu` stands for gpu@57000000
