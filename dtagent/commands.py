@@ -25,7 +25,7 @@ from dtagent.host import log
 from dtagent.names import printable
 
 if TYPE_CHECKING:
-    from dtagent.publish.publisher import Outcome
+    from dtagent.publish.reconcile import Outcome
     from dtagent.tree.labels import Labels
 
 

@@ -14,7 +14,7 @@ from dtagent.cluster.connection import Connection
 from dtagent.config.settings import Settings
 from dtagent.errors import DtagentError, NodeError
 from dtagent.host.status import write
-from dtagent.publish.publisher import Outcome, Publisher
+from dtagent.publish.reconcile import Outcome, Publisher
 
 SIZE_MAX = 65536
 
