@@ -46,9 +46,6 @@ class Stale(Published):
         self.done.append("publish")
         return Outcome("the Node", [], dict(labels))
 
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        return "close" in self.done  # while its watch is up, it would say no
-
     def outdated(self) -> bool:
         return "close" not in self.done
 
@@ -67,14 +64,13 @@ def test_a_resync_connects_anew_where_a_kubeconfig_or_the_clock_has_changed() ->
 
 
 class Unwatched(Published):
-    """A Node that nobody watches: what is believed of it is forgotten when that is asked for."""
+    """A Node that nobody watches: it is read when that is asked for."""
 
     def __init__(self) -> None:
         self.read = 0
 
-    def drifted(self, labels: Mapping[str, str]) -> bool:
+    def resync(self) -> None:
         self.read += 1
-        return True
 
 
 def test_a_resync_looks_at_the_node_even_when_the_labels_are_others_as_well() -> None:

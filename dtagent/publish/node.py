@@ -52,7 +52,10 @@ class NodePublisher(Publisher):
     def _publish(self, labels: Mapping[str, str]) -> Outcome:
         try:
             api = self._connection.api()
-            before = self._newest() or api.get()
+            seen = self._watch.seen if self._watch else None
+            if seen and self._believed and seen.version >= self._believed.version:
+                self._believed = seen  # and not what it showed before our last answer
+            before = self._believed or api.get()
             for key in self._contention.found(before, time.monotonic()):
                 log.warning(
                     "%s changes label %s of Node %s back each time; left alone for an hour",
@@ -90,23 +93,10 @@ class NodePublisher(Publisher):
         changes = patch.changes(keys, before, after)
         return Outcome(f"Node {api.name}", changes, true, api.name)
 
-    def _newest(self) -> Observed | None:
-        """Believe what the watch shows, if that is newer than the last answer."""
-        seen = self._watch.seen if self._watch else None
-        if seen and self._believed and seen.version >= self._believed.version:
-            self._believed = seen
-        return self._believed
-
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        """While the watch is up, it tells and nothing is sent; else the Node has to be read."""
+    def resync(self) -> None:
+        """While the watch is up, it tells, and nothing is sent to know; else the Node is read."""
         if not (self._watch and self._watch.seen):
             self._believed = None
-        if (believed := self._newest()) is None:
-            return True
-        left = self._contention.left_alone(time.monotonic())
-        wanted = {key: value for key, value in labels.items() if key not in left}
-        keys = patch.unwanted(wanted, believed, self._contention.ours, left)
-        return bool(patch.plan("", wanted, believed, keys))
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""

@@ -46,9 +46,8 @@ class Publisher(ABC):
     def publish(self, labels: Mapping[str, str]) -> Outcome:
         """Make exactly these our labels there."""
 
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        """Whether these may not be our labels there any more; true where only publishing tells."""
-        return True
+    def resync(self) -> None:  # noqa: B027 (most look each time)
+        """Others may have changed the labels there: the next `publish` has to see that."""
 
     def tell(self, reason: str, message: str) -> None:  # noqa: B027 (most have nobody to tell)
         """Tell those who look at the Node what happened; that it fails is no matter."""
@@ -88,11 +87,12 @@ class Reconciler:
 
     def want(self, labels: Mapping[str, str], resync: bool, why: str = START) -> None:
         """These are to be true from now on, for this reason if new; `resync` compares again."""
-        if resync and self._publisher.outdated():
-            self._publisher.close()
-        new, drifted = labels != self._wanted, resync and self._publisher.drifted(labels)
-        self._wanted = dict(labels)
-        if new or drifted:
+        if resync:
+            if self._publisher.outdated():
+                self._publisher.close()
+            self._publisher.resync()
+        new, self._wanted = labels != self._wanted, dict(labels)
+        if new or resync:
             self._soon(why if new else DRIFT)
 
     def node_changed(self) -> None:
