@@ -103,8 +103,7 @@ class Reconciler:
                 self._publish_due = self._clock()
 
     def _soon(self, why: str) -> None:
-        """What waits already keeps its time in an outage, and its cause when all that is new is
-        that others changed the labels."""
+        """What waits keeps its time in an outage, and its cause if nothing is new but drift."""
         waits = self._publish_due < math.inf
         if not (waits and why == DRIFT):
             self._why = why
