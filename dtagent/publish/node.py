@@ -135,10 +135,7 @@ class Contention:
         self._lost: dict[str, list[float]] = {}  # when, the last time at the end
 
     def sending(self, labels: Mapping[str, str], keys: patch.Keys) -> None:
-        """These labels are to be on the Node; other `keys`, and others of ours, are not.
-
-        They are ours before there is an answer, since that may be lost.
-        """
+        """Ours from now on, as an answer may be lost: these labels, and the other `keys`, to go."""
         gone = {key: None for key in (*self.ours, *keys) if key not in labels}
         self.ours = dict([*gone.items(), *labels.items()][-OURS_MAX:])
 
