@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import partial
 
 from dtagent.cluster import patch
@@ -21,8 +22,7 @@ from dtagent.host.status import Status, wall_time
 from dtagent.overlays import configfs
 from dtagent.overlays.settle import Settle
 from dtagent.overlays.watch import OverlayWatch
-from dtagent.publish.publisher import Publisher
-from dtagent.publish.reconcile import RELOAD, START, Reconciler
+from dtagent.publish.reconcile import RELOAD, START, Publisher, Reconciler
 from dtagent.tree import devicetree, labels
 
 READY_AFTER = 3.0  # seconds: a boot or an apt run never waits longer for a cluster
@@ -70,32 +70,35 @@ class Agent:
         late.daemon = True
         try:
             late.start()
-            while (happened := self._wait()) is not Event.STOP:
+            while Event.STOP not in (happened := self._wait()):
                 self._turn(happened)
         finally:
             late.cancel()
             self._status.systemd.stopping()
             self._close()
 
-    def _wait(self) -> Happening | None:
-        """What has happened, or None when the next deadline has come before it."""
+    def _wait(self) -> Collection[Happening]:
+        """What has happened, of a storm each thing once; nothing if the next deadline is sooner."""
         due = min(self._resync_due, self._settle.due, self._reconciler.due)
         wait = min(self._status.systemd.feed(), max(0.0, due - self._clock()))
-        try:
-            return self._events.get(timeout=wait)
-        except queue.Empty:
-            return None
+        happened: dict[Happening, None] = {}
+        with suppress(queue.Empty):
+            happened[self._events.get(timeout=wait)] = None
+            while not self._events.empty():
+                happened[self._events.get(timeout=0)] = None
+        return happened
 
-    def _turn(self, happened: Happening | None) -> None:
+    def _turn(self, happened: Collection[Happening]) -> None:
         """Heed what has happened, and do what is due."""
-        if happened is Event.RELOAD:
-            self._reload()
-        elif happened is Event.NODE:
-            self._reconciler.node_changed()
-        elif happened:
-            if isinstance(happened, threading.ExceptHookArgs):
-                self._thread_died(happened)
-            self._settle.begin(self._clock())
+        for each in happened:
+            if each is Event.RELOAD:
+                self._reload()
+            elif each is Event.NODE:
+                self._reconciler.node_changed()
+            else:
+                if isinstance(each, threading.ExceptHookArgs):
+                    self._thread_died(each)
+                self._settle.begin(self._clock())
         now = self._clock()
         resync = now >= self._resync_due  # compares with what the Node really bears
         if resync:
@@ -173,7 +176,7 @@ class Agent:
 
     def _reload(self) -> None:
         """Read the configuration again and rescan; a wrong one changes nothing."""
-        self._status.systemd.feed()  # for several reloads in a row, each of which may take a minute
+        self._status.systemd.feed()  # the judge of the configuration may take a minute
         try:
             settings = self._load()
         except ConfigError as error:

@@ -26,7 +26,7 @@ from dtagent.host import log
 from dtagent.host.status import Status, check_metrics, only_writer, read, runtime_directory
 from dtagent.names import printable
 from dtagent.overlays import configfs
-from dtagent.publish.publisher import Outcome
+from dtagent.publish.reconcile import Outcome
 from dtagent.tree import devicetree, labels
 
 

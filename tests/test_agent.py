@@ -19,12 +19,12 @@ from dtagent.agent import Agent
 from dtagent.cluster import backoff, credentials, patch
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import DevicetreeTable, LabelsTable, NodeTable, OverlaysTable, Settings
-from dtagent.errors import NodeError, UnreachableError
+from dtagent.errors import NodeError, NodeMissingError, UnreachableError
 from dtagent.events import Event, Happening
 from dtagent.host.log import Systemd
 from dtagent.host.status import Status
 from dtagent.overlays import configfs, settle
-from dtagent.publish.publisher import Outcome, Publisher
+from dtagent.publish.reconcile import Outcome, Publisher
 
 
 class World(Publisher):
@@ -204,6 +204,29 @@ def test_a_resync_looks_for_an_overlay_folder_that_no_event_told_of(
     assert len(resyncs) >= 3
     assert resyncs <= set(looks)
     assert len(looks) <= len(resyncs) + 2, "beside them the first scan and the series' last look"
+
+
+@pytest.mark.parametrize("event", [Event.NODE, Event.RELOAD, Event.OVERLAY])
+def test_of_a_storm_of_events_each_is_heeded_once(world: World, event: Event) -> None:
+    """What they have to say is asked of the server, and it answers each time that it is asked."""
+    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+    attempts: list[str] = []
+    loaded: list[Settings] = []
+
+    def load() -> Settings:
+        loaded.append(world.settings())
+        return loaded[-1]
+
+    def publish(labels: Mapping[str, str]) -> Outcome:
+        attempts.append("publish")
+        for happened in [event] * 1000 if len(attempts) == 1 else [Event.STOP]:
+            events.put(happened)
+        raise NodeMissingError("there is none")
+
+    world.publish = publish  # type: ignore[method-assign]
+    Agent(world.settings(), load, lambda *_: world, Status(Systemd({})), events).run()
+    assert len(attempts) == 2
+    assert len(loaded) == (1 if event is Event.RELOAD else 0)
 
 
 def test_nothing_wakes_it_while_all_is_well(world: World) -> None:

@@ -21,7 +21,6 @@ from dtagent.errors import DtagentError, UnreachableError
 from dtagent.host.log import Systemd
 from dtagent.host.status import Status
 from dtagent.publish.node import MESSAGE_MAX, NodePublisher, node_event
-from dtagent.publish.publisher import Outcome, Publisher
 from dtagent.publish.reconcile import (
     DRIFT,
     GATHER,
@@ -29,6 +28,8 @@ from dtagent.publish.reconcile import (
     OUTAGE_TOLD,
     RELOAD,
     START,
+    Outcome,
+    Publisher,
     Reconciler,
 )
 from tests.host import PREFIX, Host

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dtagent.errors import UnreachableError
 from dtagent.host.log import Systemd
 from dtagent.host.status import Status
-from dtagent.publish.publisher import Outcome, Publisher
-from dtagent.publish.reconcile import BURST, BURST_TIME, Reconciler
+from dtagent.publish.reconcile import BURST, BURST_TIME, Outcome, Publisher, Reconciler
 
 
 class Published(Publisher):
@@ -47,9 +46,6 @@ class Stale(Published):
         self.done.append("publish")
         return Outcome("the Node", [], dict(labels))
 
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        return "close" in self.done  # while its watch is up, it would say no
-
     def outdated(self) -> bool:
         return "close" not in self.done
 
@@ -65,6 +61,26 @@ def test_a_resync_connects_anew_where_a_kubeconfig_or_the_clock_has_changed() ->
         reconciler.want({"a": "1"}, resync)
         reconciler.step()
     assert publisher.done == ["publish", "close", "publish"]
+
+
+class Unwatched(Published):
+    """A Node that nobody watches: it is read when that is asked for."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def resync(self) -> None:
+        self.read += 1
+
+
+def test_a_resync_looks_at_the_node_even_when_the_labels_are_others_as_well() -> None:
+    publisher, status = Unwatched(), Status(Systemd({}))
+    reconciler = Reconciler(status, lambda: 0.0)
+    reconciler.use(publisher)
+    reconciler.want({"a": "1"}, resync=True, why="overlay hat applied")
+    reconciler.step()
+    assert publisher.read == 1
+    assert status.report.last_change["why"] == "overlay hat applied"
 
 
 class Away(Published):

@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
-from dtagent.publish.node import TIMES
+from dtagent.cluster.node import NodeApi
+from dtagent.cluster.patch import Observed, Patch
+from dtagent.config.settings import NodeTable
+from dtagent.errors import UnreachableError
+from dtagent.publish.node import TIMES, NodePublisher
 from tests.host import PREFIX, Host
 from tests.process import Process, wait_for
 
@@ -85,6 +89,27 @@ def managers(host: Host, key: str) -> set[str]:
         for entry in node["metadata"].get("managedFields", ())
         if f"f:{key}" in entry["fieldsV1"].get("f:metadata", {}).get("f:labels", {})
     }
+
+
+def test_what_was_sent_and_never_answered_is_taken_off_after_a_reset(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server took the patch, and its books about it were lost in the same outage."""
+    publisher, send = NodePublisher(NodeTable(kubeconfig=str(host.kubeconfig))), NodeApi.send
+
+    def unanswered(api: NodeApi, patch: Patch) -> Observed:
+        send(api, patch)
+        raise UnreachableError("the answer was lost")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(NodeApi, "send", unanswered)
+        with pytest.raises(UnreachableError):
+            publisher.publish({OWN_PREFIX + "late": "1"})
+    reset(host)
+    assert host.labels == {OWN_PREFIX + "late": "1"}
+    assert publisher.publish({}).changes == [f"-{OWN_PREFIX}late"]
+    assert host.labels == {}
+    publisher.close()
 
 
 @claims

@@ -23,7 +23,7 @@ from dtagent.host.log import Systemd
 from dtagent.host.status import Status
 from dtagent.overlays import settle
 from dtagent.overlays.watch import OverlayWatch
-from dtagent.publish.publisher import Outcome, Publisher
+from dtagent.publish.reconcile import Outcome, Publisher
 from tests.host import PREFIX, Host
 from tests.process import DEADLINE, wait_for
 

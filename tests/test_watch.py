@@ -128,12 +128,18 @@ def lost(labels: dict[str, str], uid: str = "u") -> Observed:
     return Observed(uid, labels)
 
 
+def sent(contention: Contention, labels: dict[str, str], uid: str = "u") -> None:
+    """What a publication does that the server answers."""
+    contention.sending(labels, labels)
+    contention.uid = uid
+
+
 def test_a_label_is_left_alone_for_an_hour_when_it_is_lost_too_often() -> None:
     contention = Contention()
     for turn in range(TIMES):
-        contention.sent({"a": "1", "b": "1"}, (), "u")
+        sent(contention, {"a": "1", "b": "1"})
         assert contention.found(lost({"a": "9", "b": "1"}), 10.0 * turn) == []
-    contention.sent({"a": "1", "b": "1"}, (), "u")
+    sent(contention, {"a": "1", "b": "1"})
     assert contention.found(lost({"b": "1"}), 50.0) == ["a"]
     assert contention.left_alone(50.0 + LEAVE - 1) == ("a",)
     assert contention.left_alone(50.0 + LEAVE) == ()
@@ -143,7 +149,7 @@ def test_a_label_that_is_left_alone_is_counted_no_more() -> None:
     """It is somebody else's now, and other labels are published meanwhile."""
     contention = Contention()
     for turn in range(4 * TIMES):
-        contention.sent({"a": "1"} if turn <= TIMES else {}, (), "u")
+        sent(contention, {"a": "1"} if turn <= TIMES else {})
         assert contention.found(lost({"a": "9"}), float(turn)) == (["a"] if turn == TIMES else [])
     assert contention.left_alone(TIMES + LEAVE) == ()
 
@@ -151,20 +157,28 @@ def test_a_label_that_is_left_alone_is_counted_no_more() -> None:
 def test_losses_that_are_far_apart_are_no_fight() -> None:
     contention = Contention()
     for turn in range(3 * TIMES):
-        contention.sent({"a": "1"}, (), "u")
+        sent(contention, {"a": "1"})
         assert contention.found(lost({}), turn * (WINDOW / TIMES + 1)) == []
 
 
 def test_a_node_made_anew_is_no_fight() -> None:
     contention = Contention()
     for turn in range(3 * TIMES):
-        contention.sent({"a": "1"}, (), f"u{turn}")
+        sent(contention, {"a": "1"}, f"u{turn}")
         assert contention.found(lost({}, uid=f"u{turn + 1}"), float(turn)) == []
+
+
+def test_what_a_lost_answer_leaves_open_is_no_loss_and_ours_all_the_same() -> None:
+    contention = Contention()
+    for turn in range(3 * TIMES):
+        contention.sending({"a": "1"}, ("a", "b"))
+        assert contention.found(lost({"b": "1"}), float(turn)) == []
+    assert contention.ours == {"a": "1", "b": None}
 
 
 def test_one_loss_that_is_seen_twice_counts_once() -> None:
     contention = Contention()
-    contention.sent({"a": "1"}, (), "u")
+    sent(contention, {"a": "1"})
     for turn in range(3 * TIMES):
         assert contention.found(lost({}), float(turn)) == []
 

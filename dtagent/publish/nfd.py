@@ -14,7 +14,7 @@ from dtagent.cluster.connection import Connection
 from dtagent.config.settings import Settings
 from dtagent.errors import DtagentError, NodeError
 from dtagent.host.status import write
-from dtagent.publish.publisher import Outcome, Publisher
+from dtagent.publish.reconcile import Outcome, Publisher
 
 SIZE_MAX = 65536
 
@@ -33,7 +33,7 @@ class NfdPublisher(Publisher):
         self._looked = False
         # Not beside it: nfd-worker heeds one event a second, which would be the new file's making,
         # and looks again a minute later.
-        self._aside = self._file.with_name(f".{self._file.name}")
+        self._aside = self._file.parent / f".{self._file.name}"
 
     def publish(self, labels: Mapping[str, str]) -> Outcome:
         """Replace the file in one step, and only when it says something else."""

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dtagent.cluster import patch
@@ -13,7 +14,7 @@ from dtagent.config.settings import NodeTable
 from dtagent.errors import NodeError, NodeReplacedError, RefusedError, UnauthorizedError
 from dtagent.host.log import LABEL_CONTENDED, event
 from dtagent.names import printable
-from dtagent.publish.publisher import Outcome, Publisher
+from dtagent.publish.reconcile import Outcome, Publisher
 
 PASSES = 2  # how often an answer may show that something is still to be done
 TIMES, WINDOW = 2, 600.0  # so often within so many seconds a label is put right
@@ -51,7 +52,10 @@ class NodePublisher(Publisher):
     def _publish(self, labels: Mapping[str, str]) -> Outcome:
         try:
             api = self._connection.api()
-            before = self._newest() or api.get()
+            seen = self._watch.seen if self._watch else None
+            if seen and self._believed and seen.version >= self._believed.version:
+                self._believed = seen  # and not what it showed before our last answer
+            before = self._believed or api.get()
             for key in self._contention.found(before, time.monotonic()):
                 log.warning(
                     "%s changes label %s of Node %s back each time; left alone for an hour",
@@ -60,10 +64,11 @@ class NodePublisher(Publisher):
                 )  # fmt: skip
             left = self._contention.left_alone(time.monotonic())
             wanted = {key: value for key, value in labels.items() if key not in left}
-            unwanted = patch.unwanted(wanted, before, self._contention.ours, left)
-            outcome = self._send(before, wanted, {*wanted, *unwanted}, left)
-            self._contention.sent(wanted, unwanted, before.uid)
-            return outcome
+            keys = {*wanted, *patch.unwanted(wanted, before, self._contention.ours, left)}
+            self._contention.sending(wanted, keys)
+            outcome = self._send(before, wanted, keys)
+            self._contention.uid = before.uid
+            return replace(outcome, left_alone=left)
         except NodeError as error:
             self._believed = None
             if not isinstance(error, RefusedError):
@@ -73,14 +78,8 @@ class NodePublisher(Publisher):
             if self._changed and not self._watch and self._connection.opened:
                 self._watch = NodeWatch(self._connection.api(), self._changed)
 
-    def _send(
-        self,
-        before: Observed,
-        wanted: dict[str, str],
-        keys: Collection[str],
-        left: tuple[str, ...] = (),
-    ) -> Outcome:
-        """Send what it takes until the server's answer shows it; `left` is left alone.
+    def _send(self, before: Observed, wanted: Mapping[str, str], keys: patch.Keys) -> Outcome:
+        """Send what it takes until the server's answer shows it.
 
         `keys` are wanted, or ours to take off. One that somebody came to hold as well just before
         our apply stays behind it, and is taken off after it.
@@ -92,25 +91,12 @@ class NodePublisher(Publisher):
         self._believed = after
         true = {key: value for key, value in wanted.items() if after.labels.get(key) == value}
         changes = patch.changed(before.labels, after.labels, keys)
-        return Outcome(f"Node {api.name}", changes, true, api.name, left)
+        return Outcome(f"Node {api.name}", changes, true, api.name)
 
-    def _newest(self) -> Observed | None:
-        """Believe what the watch shows, if that is newer than the last answer."""
-        seen = self._watch.seen if self._watch else None
-        if seen and self._believed and seen.version >= self._believed.version:
-            self._believed = seen
-        return self._believed
-
-    def drifted(self, labels: Mapping[str, str]) -> bool:
-        """While the watch is up, it tells and nothing is sent; else the Node has to be read."""
+    def resync(self) -> None:
+        """While the watch is up, it tells, and nothing is sent to know; else the Node is read."""
         if not (self._watch and self._watch.seen):
             self._believed = None
-        if (believed := self._newest()) is None:
-            return True
-        left = self._contention.left_alone(time.monotonic())
-        wanted = {key: value for key, value in labels.items() if key not in left}
-        keys = patch.unwanted(wanted, believed, self._contention.ours, left)
-        return bool(patch.plan("", wanted, believed, keys))
 
     def tell(self, reason: str, message: str) -> None:
         """By a connection that is there: none is made for it, which could take long."""
@@ -144,23 +130,21 @@ class Contention:
 
     def __init__(self) -> None:
         self.ours: Mapping[str, str | None] = {}  # what we set, and None for what we took off
-        self._true = self.ours
-        self._uid: str | None = None
+        self.uid: str | None = None  # of the Node that has answered to all of it
         self._lost: dict[str, list[float]] = {}  # when, the last time at the end
 
-    def sent(self, labels: Mapping[str, str], off: Iterable[str], uid: str | None) -> None:
-        """These labels are on the Node of this uid now; the keys `off`, and others of ours, not."""
-        gone = {key: None for key in (*self.ours, *off) if key not in labels}
+    def sending(self, labels: Mapping[str, str], keys: patch.Keys) -> None:
+        """Ours from now on, as an answer may be lost: these labels, and the other `keys`, to go."""
+        gone = {key: None for key in (*self.ours, *keys) if key not in labels}
         self.ours = dict([*gone.items(), *labels.items()][-OURS_MAX:])
-        self._true, self._uid = self.ours, uid
 
     def found(self, node: Observed, now: float) -> list[str]:
         """What a publication finds on the Node; the keys that are left alone from now on."""
-        true, self._true = self._true, {}
-        if node.uid != self._uid:  # made anew: it has lost all labels, and nobody fights over them
+        answered, self.uid = self.uid, None
+        if node.uid != answered:  # made anew: it has lost all labels, and nobody fights over them
             return []
         left = self.left_alone(now)
-        lost = [k for k, value in true.items() if node.labels.get(k) != value and k not in left]
+        lost = [k for k, v in self.ours.items() if node.labels.get(k) != v and k not in left]
         for key in lost:
             self._lost[key] = [*(at for at in self._lost.get(key, ()) if now - at < WINDOW), now]
         return sorted(key for key in lost if len(self._lost[key]) > TIMES)

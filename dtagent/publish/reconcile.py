@@ -7,15 +7,16 @@ Events, which a server drops after an hour (kube-apiserver, --event-ttl): gather
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from dtagent.cluster.backoff import Backoff
 from dtagent.errors import DtagentError, NodeMissingError
 from dtagent.host.log import LABELS_CHANGED, NOTICE, OUTAGE_BEGAN, OUTAGE_ENDED, event
 from dtagent.host.status import Status, wall_time
 from dtagent.overlays.settle import LAST
-from dtagent.publish.publisher import Outcome, Publisher
 
 CREDENTIALS_INTERVAL = 2.0  # seconds between two checks for new ones, in an outage
 BURST, BURST_TIME = 120, 60.0  # so many publications in so many seconds at most
@@ -25,6 +26,38 @@ GATHER = LAST + 5.0  # seconds from a change to its Event: by then the overlay h
 INTERVAL = 60.0  # seconds at least between two Events
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is true where now, and what had to change for it: `+key=value`, `-key`."""
+
+    place: str
+    changes: list[str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
+    left_alone: tuple[str, ...] = ()
+
+
+class Publisher(ABC):
+    """Something that labels can be made true on. Every failure is a DtagentError."""
+
+    @abstractmethod
+    def publish(self, labels: Mapping[str, str]) -> Outcome:
+        """Make exactly these our labels there."""
+
+    def resync(self) -> None:  # noqa: B027 (most look each time)
+        """Others may have changed the labels there: the next `publish` has to see that."""
+
+    def tell(self, reason: str, message: str) -> None:  # noqa: B027 (most have nobody to tell)
+        """Tell those who look at the Node what happened; that it fails is no matter."""
+
+    def outdated(self) -> bool:
+        """Whether what a kept connection was made of has changed since; it is closed then."""
+        return False
+
+    def close(self) -> None:  # noqa: B027 (most keep nothing)
+        """Let go of every connection."""
 
 
 class Reconciler:
@@ -54,26 +87,23 @@ class Reconciler:
 
     def want(self, labels: Mapping[str, str], resync: bool, why: str = START) -> None:
         """These are to be true from now on, for this reason if new; `resync` compares again."""
-        if resync and self._publisher.outdated():
-            self._publisher.close()
-        if labels != self._wanted:
-            self._wanted = dict(labels)
-            self._soon(why)
-        elif resync and self._publisher.drifted(labels):
-            self._soon(DRIFT)
+        if resync:
+            if self._publisher.outdated():
+                self._publisher.close()
+            self._publisher.resync()
+        new, self._wanted = labels != self._wanted, dict(labels)
+        if new or resync:
+            self._soon(why if new else DRIFT)
 
     def node_changed(self) -> None:
         """The Node may not be what it was: it was edited, went away, came, or out of reach."""
-        if self._wanted is None:
-            return
-        if self._failure is NodeMissingError:
-            self._publish_due = self._clock()
-        elif self._publisher.drifted(self._wanted):
-            self._soon(DRIFT)
+        if self._wanted is not None:
+            self.want(self._wanted, resync=True)
+            if self._failure is NodeMissingError:
+                self._publish_due = self._clock()
 
     def _soon(self, why: str) -> None:
-        """What waits already keeps its time in an outage, and its cause when all that is new is
-        that others changed the labels."""
+        """What waits keeps its time in an outage, and its cause if nothing is new but drift."""
         waits = self._publish_due < math.inf
         if not (waits and why == DRIFT):
             self._why = why
