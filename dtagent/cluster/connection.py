@@ -18,7 +18,6 @@ from dtagent.host.log import event
 
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _NODE_USER = "system:node:"
-
 # Kubernetes 1.24 to 1.26 serve no such review, and authorize before they look: 403 and not 404. The
 # refusal names the user; no document promises its words, but those releases will not change.
 _REFUSED = re.compile(r': User "([^"]+)" cannot create resource "selfsubjectreviews"')
@@ -30,10 +29,9 @@ class Connection:
     """One NodeApi at a time, by the first kubeconfig that authenticates."""
 
     def __init__(self, settings: NodeTable, host: Path = Path("/")) -> None:
-        self.settings, self._host = settings, host
+        self.settings, self._host, self._choice = settings, host, ""
         self.files = credentials.Files()  # what the last attempt to connect depended on
         self.opened: NodeApi | None = None
-        self._choice = ""
 
     def api(self) -> NodeApi:
         """The Node; a NodeError says why it cannot be reached."""

@@ -46,8 +46,7 @@ class OverlayWatch(events.FileSystemEventHandler):
         self._observer: InotifyObserver | None = None
         self._seen: tuple[object, ...] = ()  # the folder, and what is in it while not watched
         self._wait: float | None = None  # seconds until a look that no event asks for
-        self._said = ""
-        self._closed = False
+        self._said, self._closed = "", False
         self._wake = os.eventfd(0)
         self._thread = threading.Thread(target=self._run, name="overlays", daemon=True)
         self._look()
