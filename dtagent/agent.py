@@ -82,10 +82,12 @@ class Agent:
         due = min(self._resync_due, self._settle.due, self._reconciler.due)
         wait = min(self._status.systemd.feed(), max(0.0, due - self._clock()))
         happened: dict[Happening, None] = {}
-        with suppress(queue.Empty):
-            happened[self._events.get(timeout=wait)] = None
-            while not self._events.empty():
-                happened[self._events.get(timeout=0)] = None
+        # Not waiting first: until CPython 3.12 a short wait may never end, if the event before it
+        # was there already when it was asked for.
+        for seconds in (0.0, wait):
+            with suppress(queue.Empty):
+                while not (happened and self._events.empty()):
+                    happened[self._events.get(timeout=seconds)] = None
         return happened
 
     def _turn(self, happened: Collection[Happening]) -> None:

@@ -95,6 +95,6 @@ def parser() -> ArgumentParser:
 def _checked(check: Check, text: str) -> str:
     """A flag's value by the check that the same setting has in a file."""
     try:
-        return check(text)
+        return str(check(text))
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import queue
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +26,7 @@ from dtagent.host.log import Systemd
 from dtagent.host.status import Status
 from dtagent.overlays import configfs, settle
 from dtagent.publish.reconcile import Outcome, Publisher
+from tests.process import DEADLINE
 
 
 class World(Publisher):
@@ -229,12 +231,32 @@ def test_of_a_storm_of_events_each_is_heeded_once(world: World, event: Event) ->
     assert len(loaded) == (1 if event is Event.RELOAD else 0)
 
 
+def test_a_deadline_that_is_a_moment_away_is_not_slept_through(world: World) -> None:
+    """A wait of the queue itself would be, on CPython 3.10 to 3.12: within some ten thousand."""
+    events: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+    status = Status(Systemd({}))
+    agent = Agent(world.settings(), world.settings, lambda *_: world, status, events, lambda: 0.0)
+    agent._settle.series = []
+    agent._resync_due = 1e-6
+
+    def wait() -> None:
+        for _ in range(40_000):
+            events.put(Event.OVERLAY)
+            assert Event.OVERLAY in agent._wait()
+            assert not agent._wait()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
 def test_nothing_wakes_it_while_all_is_well(world: World) -> None:
     waits: list[float] = []
     get = world.get
 
     def counted(timeout: float) -> Event:
-        waits.append(world.now)
+        waits.extend([world.now] if timeout else [])
         return get(timeout)
 
     world.get = counted  # type: ignore[method-assign]

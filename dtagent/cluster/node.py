@@ -52,7 +52,7 @@ class NodeApi:
 
     def create_event(self, event: Mapping[str, Any]) -> None:
         path, headers = "/api/v1/namespaces/default/events", {"Content-Type": "application/json"}
-        self._transport.request("POST", path, event, headers, EVENT_DEADLINE)
+        [_] = self._transport.answers("POST", path, event, headers, EVENT_DEADLINE)
 
     def watch(self, lifetime: float, silence: float) -> Iterator[Observed | None]:
         """The Node as it is and at each change; None when it is deleted. See Transport.answers."""

@@ -30,8 +30,7 @@ class _Socket(ssl.SSLSocket):
 
     def _limit(self) -> None:
         end, each = limits.get()
-        left = end - time.monotonic()
-        if left <= 0:
+        if (left := end - time.monotonic()) <= 0:
             raise TimeoutError("too slow")
         self.settimeout(min(left, each))
 

@@ -24,6 +24,7 @@ from dtagent.names import one_line
 DEADLINE = 20.0  # seconds for a whole request
 RETRY_AFTER_MAX = 300.0  # seconds that a server may send us away for
 BODY_MAX = 2 << 20  # bytes; etcd refuses objects over 1.5 MiB
+Json = Mapping[str, Any]
 _KINDS = {401: errors.UnauthorizedError, 403: errors.ForbiddenError, 404: errors.NodeMissingError}
 
 
@@ -48,26 +49,21 @@ class Transport:
         self._closed = False
 
     def request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        deadline: float = DEADLINE,
-    ) -> Mapping[str, Any]:
+        self, method: str, path: str, body: Json | None = None, headers: Json | None = None
+    ) -> Json:
         """Send one request; the object that it was answered with, or a NodeError."""
-        [answer] = self.answers(method, path, body, headers, deadline)
+        [answer] = self.answers(method, path, body, headers)
         return answer
 
     def answers(
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        headers: Json | None = None,
         lifetime: float = DEADLINE,
         silence: float = 0.0,
-    ) -> Iterator[Mapping[str, Any]]:
+    ) -> Iterator[Json]:
         """What a good answer says: one object, or with `silence`, of a watch, one a line.
 
         For `lifetime` seconds at the most, of which `silence` may pass without a byte; past either,
@@ -98,7 +94,7 @@ class Transport:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _unreachable(self._server, error, lifetime) from error
 
-    def _objects(self, response: Any, lines: bool = False) -> Iterator[Mapping[str, Any]]:
+    def _objects(self, response: Any, lines: bool = False) -> Iterator[Json]:
         text = b""
         for chunk in response.stream(64 << 10, decode_content=False):
             *whole, text = (text + chunk).split(b"\n") if lines else [text + chunk]
@@ -108,7 +104,7 @@ class Transport:
         if not lines:
             yield self._object(text, response.status)
 
-    def _object(self, text: bytes, what: object = "a watch") -> Mapping[str, Any]:
+    def _object(self, text: bytes, what: object = "a watch") -> Json:
         answer = None
         with contextlib.suppress(ValueError, RecursionError):
             answer = json.loads(text)
@@ -128,7 +124,7 @@ class Transport:
         self._pool.close()
 
 
-def table(answer: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+def table(answer: Json, *keys: str) -> Json:
     """What lies at these keys; empty where an answer has something else there."""
     for key in keys:
         inner = answer.get(key)
@@ -136,7 +132,7 @@ def table(answer: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return answer
 
 
-def failure(method: str, path: str, response: Any, body: Mapping[str, Any]) -> errors.NodeError:
+def failure(method: str, path: str, response: Any, body: Json) -> errors.NodeError:
     """A Status object (API conventions, "Response Status Kind") into the kind that it is."""
     status = response.status
     text = one_line(str(body.get("message") or body.get("reason") or ""))

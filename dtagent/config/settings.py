@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from dtagent import names
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-T = TypeVar("T")
 
 
 def _property_problem(text: str) -> str | None:
@@ -31,7 +30,7 @@ class Check:
 
     problem: Callable[[str], object] = lambda _: None
 
-    def __call__(self, value: T) -> T:
+    def __call__(self, value: Any) -> Any:
         if isinstance(value, str):
             if isinstance(problem := self.problem(value), str):
                 raise ValueError(problem)

@@ -57,11 +57,10 @@ class NodePublisher(Publisher):
                 self._believed = seen  # and not what it showed before our last answer
             before = self._believed or api.get()
             for key in self._contention.found(before, time.monotonic()):
-                log.warning(
-                    "%s changes label %s of Node %s back each time; left alone for an hour",
-                    ", ".join(sorted(before.others.get(key, ()))) or "somebody",
-                    key, api.name, extra=event(LABEL_CONTENDED, api.name, [key]),
-                )  # fmt: skip
+                who = ", ".join(sorted(before.others.get(key, ()))) or "somebody"
+                text = "%s changes label %s of Node %s back each time; left alone for an hour"
+                extra = event(LABEL_CONTENDED, api.name, [key])
+                log.warning(text, who, key, api.name, extra=extra)
             left = self._contention.left_alone(time.monotonic())
             wanted = {key: value for key, value in labels.items() if key not in left}
             keys = {*wanted, *patch.unwanted(wanted, before, self._contention.ours, left)}
