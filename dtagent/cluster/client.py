@@ -9,6 +9,7 @@ ordinary way. `urllib3` is to be had from here, since it must not be imported so
 
 import contextlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -69,8 +70,7 @@ urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
 def connections(credentials: Credentials) -> urllib3.HTTPConnectionPool:
     """A pool that connects to the credentials' server, and as whom they say."""
     environment = getproxies_environment()
-    no_proxy = f"{environment.get('no', '')},{LOOPBACK}"
-    no_proxy = no_proxy.replace("[", "").replace("]", "")  # as Go's programs read it
+    no_proxy = re.sub(r"[][]", "", environment.get("no", "")) + f",{LOOPBACK}"  # as Go reads it
     settings = configuration.Configuration(host=credentials.server)
     settings.proxy = credentials.proxy_url or environment.get("https")
     settings.no_proxy = "" if credentials.proxy_url else no_proxy

@@ -130,7 +130,6 @@ def metrics(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator
     """
     tries, published = {"success": 0, "failure": 0}, {"changed": 0, "unchanged": 0, "failed": 0}
     at = datetime.fromisoformat(report.at).timestamp() if report.at else 0
-    left = len(report.left_alone)
     # Name, label, a number for each value that is there from the beginning, what it says.
     table: tuple[tuple[str, str, Mapping[str, float], str], ...] = (
         ("scans_total", "result", tries, "Scans of the devicetree."),
@@ -141,7 +140,7 @@ def metrics(report: Report, counts: Mapping[tuple[str, str], float]) -> Iterator
         ("healthy", "", {"": report.healthy}, "1 if the labels are true."),
         ("tree_readable", "", {"": not report.tree_failure}, "1 if the devicetree can be read."),
         ("labels", "", {"": len(report.labels)}, "Labels that were made true."),
-        ("labels_left_alone", "", {"": left}, "Labels that others set back each time."),
+        ("labels_left_alone", "", {"": len(report.left_alone)}, "Labels that others set back."),
         ("overlays", "", {"": len(report.overlays)}, "Overlays that are applied."),
         ("last_success_timestamp_seconds", "", {"": at}, "When the labels were last made true."),
     )

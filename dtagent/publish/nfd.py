@@ -40,19 +40,17 @@ class NfdPublisher(Publisher):
         before, there = self._read()
         text = "".join(f"{key}={value}\n" for key, value in sorted(labels.items()))
         if len(text) > SIZE_MAX:
-            raise DtagentError(
-                f"{self._file}: stays as it is: nfd-worker reads up to {SIZE_MAX} bytes, and the "
-                f"labels take {len(text)}; choose fewer nodes, or a shorter prefix"
-            )
+            why = f"nfd-worker reads up to {SIZE_MAX} bytes, and the labels take {len(text)}"
+            remedy = "choose fewer nodes, or a shorter prefix"
+            raise DtagentError(f"{self._file}: stays as it is: {why}; {remedy}")
         if before != text:
             try:
                 self._aside.mkdir(exist_ok=True)
                 write(self._file, text, self._aside / "new")
             except OSError as error:
-                raise DtagentError(
-                    f"{self._file}: {error.strerror}; its folder must be there, and the unit must "
-                    "be allowed to write in it: see the drop-in nfd.conf among the examples"
-                ) from error
+                remedy = "its folder must be there, and the unit must be allowed to write in it"
+                hint = "see the drop-in nfd.conf among the examples"
+                raise DtagentError(f"{self._file}: {error.strerror}; {remedy}: {hint}") from error
         self._looked = self._looked or self.look()
         return Outcome(str(self._file), patch.changed(there, labels), labels)
 
