@@ -10,7 +10,7 @@ import shutil
 import socket
 import ssl
 import threading
-from base64 import b64encode
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -313,10 +313,15 @@ def test_an_ipv6_address_is_known_to_no_proxy_and_as_loopback(
 
 @pytest.mark.parametrize(
     ("user", "authorization"),
-    [("", ""), ("node:pass%20word@", "Basic " + b64encode(b"node:pass word").decode())],
+    [
+        ("", b""),
+        ("node:pass%20word@", b"node:pass word"),
+        ("token@", b"token:"),
+        ("node:%E2%82%AC@", "node:\u20ac".encode()),  # as Go's programs send it
+    ],
 )
 def test_a_proxy_of_the_kubeconfig_is_used_as_the_user_that_it_names(
-    host: Host, proxy: ConnectProxy, user: str, authorization: str
+    host: Host, proxy: ConnectProxy, user: str, authorization: bytes
 ) -> None:
     config = json.loads(host.kubeconfig.read_text())
     config["clusters"][0]["cluster"]["proxy-url"] = proxy.url.replace("//", f"//{user}")
@@ -324,7 +329,16 @@ def test_a_proxy_of_the_kubeconfig_is_used_as_the_user_that_it_names(
     assert host.run("publish") == 0
     assert host.labels == BOARD
     assert proxy.asked == [f"CONNECT {host.cluster.url.removeprefix('https://')}"]
-    assert proxy.authorization == authorization
+    assert b64decode(proxy.authorization.removeprefix("Basic ")) == authorization
+
+
+@pytest.mark.parametrize("url", ["http://u:pa#ss@10.0.0.1:3128", "http://proxy:${PORT}"])
+def test_a_proxy_that_is_none_is_no_matter_to_a_server_that_needs_none(
+    host: Host, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    assert host.run("publish") == 0
+    assert host.labels == BOARD
 
 
 class ConnectProxy:

@@ -25,8 +25,7 @@ LOOPBACK = "localhost,127.0.0.0/8,::1"  # what a proxy of the environment is nev
 
 def _bypasses(*args: Any, **kwargs: Any) -> bool:
     """What 30.1 takes from requests: the whole of it comes when there is a proxy to decide on."""
-    decide = importlib.import_module("requests.utils").should_bypass_proxies
-    return bool(decide(*args, **kwargs))
+    return bool(importlib.import_module("requests.utils").should_bypass_proxies(*args, **kwargs))
 
 
 _STAND_INS: dict[str, Any] = {
@@ -44,8 +43,7 @@ def _in_place() -> Iterator[None]:
     sys.modules.update(absent)
     try:
         for name in ("kubernetes", "kubernetes.client", "kubernetes.utils"):
-            spec = None if name in sys.modules else importlib.util.find_spec(name)
-            if spec:
+            if name not in sys.modules and (spec := importlib.util.find_spec(name)):
                 sys.modules[name] = importlib.util.module_from_spec(spec)
         yield
     finally:
@@ -74,11 +72,13 @@ def connections(credentials: Credentials) -> urllib3.HTTPConnectionPool:
     settings = configuration.Configuration(host=credentials.server)
     settings.proxy = credentials.proxy_url or environment.get("https")
     settings.no_proxy = "" if credentials.proxy_url else no_proxy
-    if settings.proxy and (user := urllib3.util.parse_url(settings.proxy).auth):
-        settings.proxy_headers = urllib3.make_headers(proxy_basic_auth=unquote(user))
     settings.tls_server_name = credentials.tls_server_name
     settings.connection_pool_maxsize = CONNECTIONS
     manager: urllib3.PoolManager = rest.RESTClientObject(settings).pool_manager
+    if manager.proxy and (user := manager.proxy.auth):  # of a proxy that is for this server
+        user = unquote(user if ":" in user else f"{user}:", "latin-1")  # which leaves it UTF-8
+        settings.proxy_headers = urllib3.make_headers(proxy_basic_auth=user)
+        manager = rest.RESTClientObject(settings).pool_manager
     # Our own context in place of the client's. What it would load besides, Mozilla's roots on
     # 30.1, must not vouch for an API server.
     context, options = credentials.context, manager.connection_pool_kw
