@@ -173,6 +173,7 @@ def test_each_mistake_has_a_line_and_each_line_its_own_file(file: Path) -> None:
     [
         ("DTAGENT_LABELS__PREFX", "x", 'labels.prefx: unknown key; did you mean "prefix"?'),
         ("DTAGENT_LABEL__PREFIX", "x", 'label: unknown key; did you mean "labels"?'),
+        ("DTAGENT_PUBLISH__X", "nfd", 'publish__x: unknown key; did you mean "publish"?'),
         ("DTAGENT_PUBLISH", "x", "publish: expected 'node' or 'nfd', not 'x'"),
     ],
 )

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from dtagent.doctor import examine
-from dtagent.errors import DtagentError
+from dtagent.doctor import host as checks
+from dtagent.errors import DtagentError, TlsError
 from tests.apiserver.certificates import Authority
 from tests.apiserver.commands import free_port
 from tests.faults.test_clock import library
@@ -208,14 +209,44 @@ def test_of_several_kubeconfigs_the_one_that_the_agent_takes_is_examined(
     monkeypatch.setenv("KUBECONFIG", f"{stale}:{host.kubeconfig}")
     assert doctor(ok=True) == WELL
     rewrite(host, server=gone)
+    stale.chmod(0o600)
     assert doctor(ok=False).replace(gone, "GONE") == well_but(
-        NO_CREDENTIAL
-        + NO_CERTIFICATE
+        NO_CERTIFICATE
         + """\
-failure  kubeconfig: GONE: Connection refused; GONE: Connection refused
-         > have this host join its cluster, or set [node] kubeconfig to the node's own
+OK       kubeconfig: HOST/stale (-rw-------, user 0): GONE by certificate
+failure  server: GONE: Connection refused (directly)
+         > see that the address is right and the server up; the agent waits for it
+skipped  clock: needs server
+skipped  certificates: needs server
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("warning", "failure", "remedy"),
+    [
+        ("", "is not yet valid", "set this host's clock"),
+        (
+            "k: its CA expired on DATE",
+            "has expired",
+            "give it the cluster's new CA, and that alone",
+        ),
+        (
+            "k: its client certificate was not renewed, and expires on DATE",
+            "self-signed certificate",
+            "give certificate-authority this cluster's CA: have the host join again",
+        ),
+    ],
+)
+def test_a_remedy_is_the_failures_and_not_that_of_a_warning_beside_it(
+    warning: str, failure: str, remedy: str
+) -> None:
+    def certificates() -> tuple[None, str]:
+        if warning:
+            checks.log.warning("%s", warning)
+        raise TlsError(f"s: TLS: certificate verify failed: {failure} (directly)")
+
+    assert examine._made(certificates, {}).remedy == remedy
 
 
 def test_a_certificate_without_a_key_is_shown_to_nobody(host: Host, doctor: Doctor) -> None:

@@ -197,6 +197,27 @@ def test_a_folder_that_vanishes_while_its_watch_begins_is_missed_at_once(
     overlay_watch.close()
 
 
+def test_an_overlay_that_goes_while_the_watch_starts_is_no_failure(
+    folder: Path,
+    changes: Changes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """watchdog 6 lists the folders first, and then fails on the one that went meanwhile."""
+
+    def missing(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    caplog.set_level("INFO", "dtagent")
+    monkeypatch.setattr(watch, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(InotifyObserver, "start", missing)
+    overlay_watch = OverlayWatch(str(folder), changes)
+    monkeypatch.undo()
+    wait_for(lambda: overlay_watch._observer, "a watch")
+    overlay_watch.close()
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
 def test_a_folder_that_no_mount_tells_of_is_found_by_a_restart(
     tmp_path: Path, changes: Changes, mountinfo: Path
 ) -> None:

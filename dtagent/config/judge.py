@@ -72,10 +72,11 @@ def _variable(name: str) -> dict[str, Any]:
     from pydantic.dataclasses import dataclass
     from pydantic_settings import BaseSettings, EnvSettingsSource
 
-    text, key = os.environ[name], name[len(PREFIX) :].lower().partition("__")[0]
+    text, whole = os.environ[name], name[len(PREFIX) :].lower()
+    key = whole.partition("__")[0]
     default = vars(Settings()).get(key)
-    if default is None:
-        return {key: text}  # and that is an unknown key
+    if default is None or (key != whole and not is_dataclass(default)):
+        return {whole if default else key: text}  # and that is an unknown key
     # It looks for keys in pydantic's own kinds only.
     kind: Any = dataclass(type(default), frozen=True) if is_dataclass(default) else type(default)
     fields: dict[str, Any] = {key: (kind, ...)}

@@ -82,8 +82,9 @@ def kubeconfig(configuration: Settings) -> tuple[credentials.Credentials, str]:
         raise Skipped('publish = "nfd" leaves the API to nfd-master')
     sources = credentials.find(configuration.node.kubeconfig, Path("/"), credentials.Files())
     if len(sources) != 1:  # the agent's own code chooses, or says what is wrong with each
-        with closing(Connection(configuration.node)) as connection:
-            sources = [connection.api().source]
+        # Of one that is out of reach the next check says more.
+        with closing(Connection(configuration.node)) as way, suppress(errors.UnreachableError):
+            sources = [way.api().source]
     loaded, status = credentials.load(sources[0], credentials.Files()), sources[0].stat()
     mode = f"{stat.filemode(status.st_mode)}, user {status.st_uid}"
     kind = "token" if loaded.token else "certificate"

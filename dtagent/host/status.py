@@ -215,7 +215,7 @@ class Status:
 def check_metrics(file: str) -> None:
     """Warn if the folder of metrics cannot be looked into: most often it is not there."""
     try:
-        Path(file).parent.stat()
+        Path(file or "/").parent.stat()
     except OSError as error:
         log.warning("%s: %s; %s", file, error.strerror, METRICS_REMEDY)
 

@@ -105,6 +105,8 @@ class OverlayWatch(events.FileSystemEventHandler):
                 how = "listed" if self._seen else "looked for"
                 level, text = logging.WARNING, f"{error}; {how} every {POLL_INTERVAL:.0f} s"
                 self._wait = POLL_INTERVAL
+                if isinstance(error, FileNotFoundError):
+                    text = self._said  # an overlay went meanwhile, or the folder itself
                 if self._seen:
                     self._seen += status.st_mtime_ns, configfs.applied(folder)
             if text != self._said:

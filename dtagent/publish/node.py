@@ -172,8 +172,6 @@ def node_event(node: str, reason: str, message: str) -> dict[str, Any]:
         "reason": reason,
         "message": text if len(text) <= MESSAGE_MAX else f"{text[: MESSAGE_MAX - 4]} ...",
         "source": {"component": "dtagent", "host": node},
-        "reportingComponent": "dtagent",
-        "reportingInstance": node,
         "firstTimestamp": at,
         "lastTimestamp": at,
         "count": 1,

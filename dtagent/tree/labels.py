@@ -54,8 +54,7 @@ def decide(
             if settings.publish == "nfd" and "/" not in rule.label:
                 notes.append(f"{rule.label}: nfd-master puts it in feature.node.kubernetes.io")
     for name in sorted(overlays) if settings.overlays.labels else ():
-        what = f"overlay {names.quoted(name)}"
-        if key := _fitted(OVERLAY_PREFIX, name, name, what, notes):
+        if key := _fitted(OVERLAY_PREFIX, name, name, f"overlay {names.quoted(name)}", notes):
             labels[key] = "applied"
     keys = sorted(labels)
     if dropped := ", ".join(_few(keys[MAX_LABELS:], NAMED_MAX)):
