@@ -209,12 +209,14 @@ def test_an_overlay_that_goes_while_the_watch_starts_is_no_failure(
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
     caplog.set_level("INFO", "dtagent")
+    before = descriptors().count("anon_inode:inotify")
     monkeypatch.setattr(watch, "POLL_INTERVAL", 0.05)
     monkeypatch.setattr(InotifyObserver, "start", missing)
     overlay_watch = OverlayWatch(str(folder), changes)
     monkeypatch.undo()
     wait_for(lambda: overlay_watch._observer, "a watch")
     overlay_watch.close()
+    assert descriptors().count("anon_inode:inotify") == before
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 

@@ -133,13 +133,13 @@ class OverlayWatch(events.FileSystemEventHandler):
         if failed:
             number = ctypes.get_errno()
             raise TreeError(f"{folder}: {_SYSCTL.get(number, os.strerror(number))}")
-        observer = InotifyObserver()
+        self._observer = observer = InotifyObserver()  # to be stopped even where it cannot start
         observer.schedule(self, str(folder), recursive=True, event_filter=_EVENTS)
         observer.start()
-        self._observer = observer
 
     def _stop(self) -> None:
         observer, self._observer = self._observer, None
         if observer:
             observer.stop()
-            observer.join(10)
+            if observer.is_alive():
+                observer.join(10)
