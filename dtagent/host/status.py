@@ -17,10 +17,11 @@ from typing import Any
 from dtagent.errors import DtagentError
 from dtagent.host.log import NOTICE, Systemd
 
-METRICS_REMEDY = (
+WRITE_REMEDY = (
     "its folder must be there, and the unit must be allowed to write in it: see the drop-in "
-    "metrics.conf among the examples"
+    "{} among the examples"
 )
+METRICS_REMEDY = WRITE_REMEDY.format("metrics.conf")
 
 log = logging.getLogger(__name__)
 

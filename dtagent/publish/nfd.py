@@ -13,7 +13,7 @@ from dtagent.cluster import patch
 from dtagent.cluster.connection import Connection
 from dtagent.config.settings import Settings
 from dtagent.errors import DtagentError, NodeError
-from dtagent.host.status import write
+from dtagent.host.status import WRITE_REMEDY, write
 from dtagent.publish.reconcile import Outcome, Publisher
 
 SIZE_MAX = 65536
@@ -48,9 +48,8 @@ class NfdPublisher(Publisher):
                 self._aside.mkdir(exist_ok=True)
                 write(self._file, text, self._aside / "new")
             except OSError as error:
-                remedy = "its folder must be there, and the unit must be allowed to write in it"
-                hint = "see the drop-in nfd.conf among the examples"
-                raise DtagentError(f"{self._file}: {error.strerror}; {remedy}: {hint}") from error
+                remedy = WRITE_REMEDY.format("nfd.conf")
+                raise DtagentError(f"{self._file}: {error.strerror}; {remedy}") from error
         self._looked = self._looked or self.look()
         return Outcome(str(self._file), patch.changed(there, labels), labels)
 
